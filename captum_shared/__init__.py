@@ -1,0 +1,1 @@
+"""What do two images share, for this neuron?"""

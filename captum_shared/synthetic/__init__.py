@@ -1,0 +1,1 @@
+"""A world with known answers: drawn images, a network that names their parts, neurons with known drivers."""
