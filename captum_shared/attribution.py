@@ -1,0 +1,342 @@
+"""Parallel backpropagation: two images in, two maps of what they share out."""
+
+import inspect
+from typing import Any, TypeAlias, final
+
+import torch
+from captum.attr import (
+    Attribution,
+    GradientAttribution,
+    IntegratedGradients,
+    LayerAttribution,
+    LayerGradientXActivation,
+)
+from captum.log import log_usage
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from captum_shared._captum import TargetType
+from captum_shared.similarity import NeuronSimilarity
+
+Pair: TypeAlias = tuple[Tensor, Tensor]
+
+
+@final
+class SharedProjection(nn.Module):
+    r"""The function whose maps are the shared-feature maps: with the shared weights h held constant,
+
+    .. math:: g(x, r) = h \cdot f(x) + h \cdot f(r)
+
+    Its gradient is (J_f(x)ᵀ h, J_f(r)ᵀ h). Measures such as ``captum.metrics.infidelity`` have to be taken against
+    it, with ``additional_forward_args=h``: the similarity s itself has another gradient.
+
+    Args:
+        similarity: the twins.
+
+    Example:
+        >>> from captum_shared.readout import LinearReadout
+        >>> similarity = NeuronSimilarity(nn.Flatten(), LinearReadout.uniform(3))
+        >>> image = torch.tensor([[[1.0, 2.0, 2.0]]])
+        >>> h = similarity.shared_weights(image, image)
+        >>> SharedProjection(similarity)(image, image, h)
+        tensor([3.7778])
+    """  # noqa: D415
+
+    def __init__(self, similarity: NeuronSimilarity) -> None:
+        super().__init__()
+        self.similarity = similarity
+
+    def forward(
+        self, images: Tensor, references: Tensor, weights: Float[Tensor, "image feature"]
+    ) -> Float[Tensor, " image"]:
+        """Compute g.
+
+        Args:
+            images: inputs x of the encoder.
+            references: as many inputs r.
+            weights: the shared weights h of each pair.
+
+        Returns:
+            One number a pair.
+        """
+        image_features, reference_features = self.similarity.latent_features(images, references)
+        return (weights * (image_features + reference_features)).sum(1)
+
+
+@final
+class ParallelSharedAttribution(GradientAttribution):
+    r"""Parallel backpropagation of the features that two images share, for one neuron.
+
+    .. math:: \mathrm{map}(x) = J_f(x)^\top h, \qquad \mathrm{map}(r) = J_f(r)^\top h
+
+    with h the shared weights of the pair (:func:`~captum_shared.similarity.shared_weights`), held constant. The maps
+    are not the gradient of the similarity: differentiating the cosine gives others.
+
+    Args:
+        similarity: encoder and readout.
+        jacobian: ``"gradient"`` (one forward and one backward pass of both images), ``"integrated_gradients"``
+            (Captum's, of the function x ↦ h·f(x)), or any other attribution class of Captum that takes a module, such
+            as ``GuidedBackprop``, ``DeepLift``, ``GradientShap`` or ``Occlusion``, run on the same function.
+        multiply_by_inputs: whether maps hold the inputs as a factor. By default not for gradients, and what the
+            class does by itself for the others.
+
+    Attributes:
+        forward_func: the similarity.
+        projection: the function x, r ↦ h·f(x) + h·f(r) that the maps attribute.
+
+    Raises:
+        TypeError: if ``similarity`` is not a :class:`NeuronSimilarity`.
+        ValueError: if ``jacobian`` is unknown, or ``multiply_by_inputs`` is given to a class that has no such choice.
+
+    Source:
+        Lappe et al., Parallel Backpropagation for Shared-Feature Visualization, NeurIPS 2024. The paper does not
+        centre the features; here that is a property of the readout (``feature_mean``, zero by default).
+
+    Example:
+        >>> from captum_shared import LatentFeatures, LinearReadout
+        >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+        >>> similarity = NeuronSimilarity(LatentFeatures(network, "1"), LinearReadout(torch.randn(5, 4)))
+        >>> method = ParallelSharedAttribution(similarity)
+        >>> images, references = torch.rand(2, 3, 8, 8), torch.rand(2, 3, 8, 8)
+        >>> image_maps, reference_maps = method.attribute((images, references), target=3)
+        >>> image_maps.shape
+        torch.Size([2, 3, 8, 8])
+    """
+
+    def __init__(
+        self,
+        similarity: NeuronSimilarity,
+        jacobian: str | type[Attribution] = "gradient",
+        *,
+        multiply_by_inputs: bool | None = None,
+    ) -> None:
+        if not isinstance(similarity, NeuronSimilarity):
+            raise TypeError(f"similarity must be a NeuronSimilarity, but got {type(similarity).__name__}.")
+        super().__init__(similarity)
+        self.projection = SharedProjection(similarity)
+        self._method = _captum_method(self.projection, jacobian, multiply_by_inputs)
+        self._multiplies_by_inputs = bool(
+            multiply_by_inputs if self._method is None else self._method.multiplies_by_inputs
+        )
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        """Whether the maps hold the inputs as a factor."""
+        return self._multiplies_by_inputs
+
+    def has_convergence_delta(self) -> bool:
+        """Tell whether ``return_convergence_delta`` is available: with the methods that have one."""
+        return self._method is not None and bool(self._method.has_convergence_delta())
+
+    @log_usage()
+    def attribute(self, inputs: Pair, target: TargetType = None, **kwargs: Any) -> Pair | tuple[Pair, Tensor]:
+        """Compute the two maps.
+
+        Args:
+            inputs: the pair (images, references), each (image, channel, height, width), as many of one as of the
+                other; their heights and widths may differ.
+            target: the neuron, as anywhere in Captum: an int or one-element tuple for all pairs, a list, tensor or
+                list of one-element tuples with one entry a pair; None if there is only one neuron.
+            **kwargs: what the method behind ``jacobian`` takes; for Integrated Gradients ``baselines`` (one for both,
+                or a pair), ``n_steps``, ``method``, ``internal_batch_size`` and ``return_convergence_delta``. Plain
+                gradients take none.
+
+        Returns:
+            The maps of the images and of the references, each with the shape, dtype and device of its input, signed
+            and not normalised, so that pairs that share little get faint maps. With ``return_convergence_delta`` also
+            the delta of each pair, measured against h·f.
+
+        Raises:
+            TypeError: if ``inputs`` is not a pair of floating-point tensors, or an argument is not known.
+            ValueError: if the pair is empty, of unequal lengths or not finite, or does not fit the readout.
+            RuntimeError: in inference mode.
+        """
+        images, references = _checked_pair(inputs)
+        if self._method is None:
+            maps, delta = self._backpropagate(images, references, target, **kwargs), None
+        else:
+            weights = self.forward_func.shared_weights(images, references, target)
+            if "baselines" in kwargs:
+                kwargs["baselines"] = _pair_of(kwargs["baselines"])
+            result = self._method.attribute((images, references), additional_forward_args=(weights,), **kwargs)
+            maps, delta = result if kwargs.get("return_convergence_delta") else (result, None)
+        finished = (_finished(maps[0], images), _finished(maps[1], references))
+        return finished if delta is None else (finished, delta)
+
+    @log_usage()
+    def compute_convergence_delta(
+        self,
+        attributions: Pair,
+        start_point: Any,
+        end_point: Pair,
+        target: TargetType = None,
+        additional_forward_args: None = None,
+    ) -> Float[Tensor, " image"]:
+        """Compute by how much the maps of each pair miss h·(f(x) − f(x₀)) + h·(f(r) − f(r₀)), which is their goal.
+
+        It is not the similarity that they sum to, so Captum's own definition would not do here.
+
+        Args:
+            attributions: the maps of the pair.
+            start_point: the baselines (x₀, r₀), or one for both; None for zeros.
+            end_point: the pair (images, references).
+            target: the neuron, as in :meth:`attribute`.
+            additional_forward_args: there are none.
+
+        Returns:
+            One number a pair: sum of the maps minus what they should sum to.
+        """
+        images, references = _checked_pair(end_point)
+        weights = self.forward_func.shared_weights(images, references, target)
+        completeness = GradientAttribution(self.projection)
+        delta: Tensor = completeness.compute_convergence_delta(
+            attributions, _pair_of(start_point), (images, references), additional_forward_args=(weights,)
+        )
+        return delta
+
+    def _backpropagate(self, images: Tensor, references: Tensor, target: TargetType) -> Pair:
+        similarity: NeuronSimilarity = self.forward_func
+        with torch.enable_grad():
+            features = similarity.latent_features(images, references)
+        weights = similarity.weigh(features[0].detach(), features[1].detach(), target)
+        maps = torch.autograd.grad(features, (images, references), (weights, weights))
+        if self.multiplies_by_inputs:
+            return maps[0] * images, maps[1] * references
+        return maps[0], maps[1]
+
+
+@final
+class LayerSharedAttribution(LayerAttribution, GradientAttribution):
+    r"""The shared-feature maps at a layer inside the twins: gradient of x ↦ h·f(x) times activation, at the layer.
+
+    .. math:: \mathrm{map}(x) = \frac{\partial\, h \cdot f(x)}{\partial a(x)} \circ a(x)
+
+    At the cut with average pooling this is h ∘ a(x) over the number of positions: which shared feature is active
+    where. Summed over the layer it is then exactly h·f(x).
+
+    Args:
+        similarity: encoder and readout.
+        layer: name of a layer up to the cut (as in the original model, for
+            :class:`~captum_shared.features.LatentFeatures`; within the encoder, for any other), or None for the cut.
+        multiply_by_inputs: whether to multiply by the activation.
+
+    Raises:
+        TypeError: if ``similarity`` is not a :class:`NeuronSimilarity`.
+        ValueError: if there is no such layer.
+
+    Example:
+        >>> from captum_shared import LatentFeatures, LinearReadout
+        >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+        >>> similarity = NeuronSimilarity(LatentFeatures(network, "1"), LinearReadout(torch.randn(5, 4)))
+        >>> method = LayerSharedAttribution(similarity)
+        >>> images = torch.rand(2, 3, 8, 8)
+        >>> image_maps, reference_maps = method.attribute((images, images.flip(0)), target=3)
+        >>> method.interpolate(image_maps.sum(1, keepdim=True), (8, 8), "bilinear").shape
+        torch.Size([2, 1, 8, 8])
+    """
+
+    def __init__(
+        self, similarity: NeuronSimilarity, layer: str | None = None, *, multiply_by_inputs: bool = True
+    ) -> None:
+        if not isinstance(similarity, NeuronSimilarity):
+            raise TypeError(f"similarity must be a NeuronSimilarity, but got {type(similarity).__name__}.")
+        super().__init__(similarity, similarity.layer_modules(layer))
+        self.projection = SharedProjection(similarity)
+        self._method = LayerGradientXActivation(
+            self.projection, list(self.layer), multiply_by_inputs=multiply_by_inputs
+        )
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        """Whether the maps hold the activations as a factor."""
+        return bool(self._method.multiplies_by_inputs)
+
+    @log_usage()
+    def attribute(self, inputs: Pair, target: TargetType = None, *, attribute_to_layer_input: bool = False) -> Pair:
+        """Compute the two maps.
+
+        Args:
+            inputs: the pair (images, references); whole-number inputs such as token ids will do here.
+            target: the neuron, as in :meth:`ParallelSharedAttribution.attribute`.
+            attribute_to_layer_input: whether to take the layer's input instead of its output.
+
+        Returns:
+            The maps of the images and of the references, each with the shape of the layer's activation, to be
+            brought to the size of the image with ``interpolate``.
+
+        Raises:
+            TypeError: if ``inputs`` is not a pair of tensors.
+            ValueError: if the pair is empty, of unequal lengths or not finite, or does not fit the readout.
+            RuntimeError: in inference mode.
+        """
+        images, references = _checked_pair(inputs, differentiable=False)
+        weights = self.forward_func.shared_weights(images, references, target)
+        maps = self._method.attribute(
+            (images, references),
+            additional_forward_args=(weights,),
+            attribute_to_layer_input=attribute_to_layer_input,
+        )
+        return maps[0].detach().contiguous(), maps[1].detach().contiguous()
+
+
+def _captum_method(
+    projection: SharedProjection, jacobian: str | type[Attribution], multiply_by_inputs: bool | None
+) -> Attribution | None:
+    """Build the method that stands in for plain gradients; None for these."""
+    if jacobian == "gradient":
+        return None
+    method: Any = IntegratedGradients if jacobian == "integrated_gradients" else jacobian
+    if not (isinstance(method, type) and issubclass(method, Attribution)):
+        raise ValueError(
+            "jacobian must be 'gradient', 'integrated_gradients' or an attribution class of Captum, "
+            f"but got {jacobian!r}."
+        )
+    if multiply_by_inputs is None:
+        return method(projection)
+    if "multiply_by_inputs" not in inspect.signature(method).parameters:
+        raise ValueError(f"{method.__name__} has no choice of multiply_by_inputs. Leave it out.")
+    return method(projection, multiply_by_inputs=multiply_by_inputs)
+
+
+def _checked_pair(inputs: object, *, differentiable: bool = True) -> Pair:
+    """Return leaves of our own over the caller's pair, which is left as it is."""
+    if torch.is_inference_mode_enabled():
+        raise RuntimeError(
+            "Attribution needs gradients, which torch.inference_mode() rules out. Call it outside, or under "
+            "torch.no_grad() instead."
+        )
+    if not (isinstance(inputs, tuple) and len(inputs) == 2 and all(isinstance(part, Tensor) for part in inputs)):
+        got = f"a tuple of {len(inputs)}" if isinstance(inputs, tuple) else f"a {type(inputs).__name__}"
+        raise TypeError(f"inputs must be a pair of tensors (images, references), but got {got}.")
+    images, references = inputs
+    if len(images) != len(references):
+        raise ValueError(
+            f"Expected one reference for each image, but got {len(images)} images and {len(references)} references. "
+            "Repeat the shorter one, for example with references.expand_as(images)."
+        )
+    if len(images) == 0:
+        raise ValueError("Expected at least one pair of images, but the batch is empty.")
+    return _leaf(images, "images", differentiable), _leaf(references, "references", differentiable)
+
+
+def _leaf(tensor: Tensor, name: str, differentiable: bool) -> Tensor:
+    if not tensor.is_floating_point():
+        if differentiable:
+            raise TypeError(
+                f"{name} must be floating point to have gradients, but are {tensor.dtype}. Convert images with "
+                ".float(); for token ids use LayerSharedAttribution at the embedding."
+            )
+        return tensor
+    if not bool(torch.isfinite(tensor).all()):
+        raise ValueError(f"{name} must be finite, but hold NaN or infinite pixels.")
+    leaf = tensor.clone() if tensor.is_inference() else tensor
+    return leaf.detach().requires_grad_()
+
+
+def _pair_of(baselines: Any) -> Any:
+    """Use one baseline for both images; leave pairs, functions and None to Captum."""
+    return (baselines, baselines) if isinstance(baselines, (Tensor, int, float)) else baselines
+
+
+def _finished(attribution: Tensor, like: Tensor) -> Tensor:
+    return attribution.detach().to(like.dtype).contiguous()

@@ -1,0 +1,191 @@
+"""Cut a network at a named layer, and copy module trees over one set of weights."""
+
+import copy
+import difflib
+import itertools
+import math
+import operator
+from collections.abc import Callable
+from typing import Any, Final, final
+
+import torch
+import torchvision
+from torch import Tensor, fx, nn
+
+_RELU_CALLS: Final = (nn.functional.relu, nn.functional.relu_, torch.relu, torch.relu_, "relu", "relu_")
+_OUT_OF_PLACE: Final = {
+    getattr(operator, f"i{name}"): getattr(operator, name) for name in ("add", "sub", "mul", "truediv")
+}
+
+
+def tied_copy(module: nn.Module, tie: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> nn.Module:
+    """Copy a module tree over one set of parameters and buffers.
+
+    Hooks, and with them every layer method of Captum, see the calls of the copy and of the original apart,
+    while no weight is held twice.
+
+    Args:
+        module: any module.
+        tie: what stands in the copy for each parameter and buffer; by default the tensor itself.
+
+    Returns:
+        A deep copy that shares its parameters and buffers with ``module``.
+
+    Example:
+        >>> original = nn.Linear(2, 1)
+        >>> tied_copy(original).weight is original.weight
+        True
+    """
+    memo = {id(tensor): tie(tensor) for tensor in itertools.chain(module.parameters(), module.buffers())}
+    return copy.deepcopy(module, memo)
+
+
+def cut(model: nn.Module, layer: str) -> tuple[nn.Module, dict[str, str]]:
+    """Cut a network at a layer, without touching it.
+
+    Args:
+        model: any module of one input.
+        layer: qualified name of a module in it.
+
+    Returns:
+        A frozen module in evaluation mode, over the memory of ``model``, from its input to the layer's output; and
+        the name in it of the module that has the output of each layer of ``model`` up to the cut.
+
+    Raises:
+        ValueError: if there is no such layer, or it has no output to cut at.
+
+    Example:
+        >>> network, modules = cut(nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1)), "1")
+        >>> network(torch.zeros(5, 3)).shape, modules
+        (torch.Size([5, 2]), {'0': '0', '1': '1'})
+    """
+    names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
+    check_layer(layer, names, type(model).__name__)
+    model = tied_copy(model, _frozen_view).eval()
+    for module in model.modules():
+        if getattr(module, "inplace", False) is True:
+            setattr(module, "inplace", False)  # noqa: B010  (mypy takes attributes of modules for modules)
+    tracer = _Tracer()
+    try:
+        graph = tracer.trace(model)
+    except Exception:  # a model may fail to trace in any way at all; what it does when it runs is not lost
+        return _StoppedNetwork(model, layer), {name: f"model.{name}" for name in names}
+    if layer not in tracer.outputs:
+        raise ValueError(
+            f"Layer {layer!r} exists but its output is not a single tensor that the model computes in evaluation mode. "
+            "Choose another layer, such as the block around it."
+        )
+    _erase_unneeded(graph, tracer.outputs[layer])
+    graph.output(tracer.outputs[layer])
+    modules = _hook_points(model, graph, tracer.outputs)
+    return fx.GraphModule(model, graph), modules
+
+
+def check_layer(layer: str, names: list[str], where: str) -> None:
+    """Raise a ValueError that lists close matches if ``layer`` is not among ``names``.
+
+    Example:
+        >>> check_layer("layer2", ["layer1", "layer2"], "the network")
+    """
+    if layer not in names:
+        close = difflib.get_close_matches(layer, names, n=5, cutoff=0.5)
+        hint = f"Did you mean {', '.join(close)}?" if close else f"Its layers begin: {', '.join(names[:20])}."
+        raise ValueError(f"There is no layer {layer!r} in {where}. {hint}")
+
+
+def _frozen_view(tensor: Tensor) -> Tensor:
+    view = tensor.detach()
+    return nn.Parameter(view, requires_grad=False) if isinstance(tensor, nn.Parameter) else view
+
+
+class _Tracer(fx.Tracer):
+    """Records where each layer's output comes from, and undoes what hooks cannot bear while it goes."""
+
+    def __init__(self) -> None:
+        super().__init__(autowrap_modules=(math, torchvision.ops))
+        self.outputs: dict[str, fx.Node] = {}
+        self._calls: dict[str, int] = {}
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        result = super().call_module(m, forward, args, kwargs)
+        if isinstance(result, fx.Proxy):
+            self.outputs[self.path_of_module(m)] = result.node
+        return result
+
+    def create_node(self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **named: Any) -> fx.Node:
+        if kind != "call_module" and target in _RELU_CALLS:
+            source = args[0] if args else kwargs["input"]
+            kind, target, args, kwargs = "call_module", self._add("functional_relu", nn.ReLU()), (source,), {}
+        elif kind == "call_function":
+            target = _OUT_OF_PLACE.get(target, target)
+            kwargs = {**kwargs, "inplace": False} if kwargs.get("inplace") else kwargs
+        elif kind == "call_module":
+            self._calls[target] = self._calls.get(target, 0) + 1
+            if self._calls[target] > 1:
+                target = self._add(f"{target}_call{self._calls[target]}", tied_copy(self.root.get_submodule(target)))
+        return super().create_node(kind, target, args, kwargs, *rest, **named)
+
+    def _add(self, path: str, module: nn.Module) -> str:
+        parent, _, name = path.rpartition(".")
+        siblings = self.root.get_submodule(parent)
+        while hasattr(siblings, name):
+            name += "_"
+        siblings.add_module(name, module)
+        return f"{parent}.{name}" if parent else name
+
+
+def _erase_unneeded(graph: fx.Graph, last: fx.Node) -> None:
+    """Erase all that comes after the last node or that it does not need, but for the model's own checks before it."""
+    after = True
+    for node in reversed(list(graph.nodes)):
+        after = after and node is not last
+        needed = node is last or node.users or node.op == "placeholder" or node.target is torch._assert
+        if after or not needed:
+            graph.erase_node(node)
+
+
+def _hook_points(model: nn.Module, graph: fx.Graph, outputs: dict[str, fx.Node]) -> dict[str, str]:
+    """Give every layer left in the graph a module that has its output: an identity where a function made it."""
+    kept = set(graph.nodes)
+    points: dict[fx.Node, str] = {}
+    for layer, node in outputs.items():
+        if node not in kept or node in points:
+            continue
+        if node.op == "call_module":
+            points[node] = str(node.target)
+            continue
+        points[node] = f"{layer}.output"
+        model.get_submodule(layer).add_module("output", nn.Identity())
+        with graph.inserting_after(node):
+            identity = graph.call_module(points[node], (node,))
+        node.replace_all_uses_with(identity)
+        identity.replace_input_with(identity, node)
+    return {layer: points[node] for layer, node in outputs.items() if node in points}
+
+
+class _Reached(Exception):  # noqa: N818  (it carries a result, not an error)
+    def __init__(self, output: object) -> None:
+        super().__init__()
+        self.output = output
+
+
+def _stop(module: nn.Module, inputs: object, output: object) -> None:
+    raise _Reached(output)
+
+
+@final
+class _StoppedNetwork(nn.Module):
+    """A network whose forward pass ends at a layer."""
+
+    def __init__(self, model: nn.Module, layer: str) -> None:
+        super().__init__()
+        self.model = model
+        self.layer = layer
+        model.get_submodule(layer).register_forward_hook(_stop)
+
+    def forward(self, images: Tensor) -> Any:
+        try:
+            self.model(images)
+        except _Reached as reached:
+            return reached.output
+        raise ValueError(f"Layer {self.layer!r} exists but the model never calls it. Choose another layer.")
