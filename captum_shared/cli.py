@@ -1,0 +1,152 @@
+"""The command line: explain a pair of images, run the demo."""
+
+import functools
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+
+from captum_shared.demo import DemoNeuron, run_demo
+from captum_shared.explain import PairExplanation, encoder, explain_pair
+from captum_shared.features import Pool
+from captum_shared.figures import pair_figure, save_figure
+from captum_shared.files import write_atomically
+from captum_shared.images import load_images, to_display
+from captum_shared.readout import LinearReadout
+from captum_shared.similarity import NeuronSimilarity
+
+app = typer.Typer(
+    name="captum-shared",
+    help="What do two images share, for this neuron?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _told(command: Callable[..., None]) -> Callable[..., None]:
+    """Print what is wrong with the input as a sentence instead of a traceback."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except (ValueError, TypeError, OSError) as error:
+            typer.echo(f"captum-shared: {error}", err=True)
+            raise typer.Exit(2) from error
+
+    return wrapper
+
+
+@app.callback()
+def _main() -> None:
+    """What do two images share, for this neuron?"""  # noqa: D400, D415
+
+
+@app.command()
+@_told
+def explain(
+    image: Annotated[Path, typer.Argument(help="The photograph to explain.")],
+    references: Annotated[list[Path], typer.Argument(metavar="REFERENCE...", help="One or more to compare it with.")],
+    model: Annotated[str, typer.Option(help="A model of torchvision, or 'embedded'.")],
+    weights: Annotated[str | None, typer.Option(help="DEFAULT, another entry of torchvision, or a file.")] = None,
+    layer: Annotated[str, typer.Option(help="Where to cut the network.")] = "features",
+    pool: Annotated[Pool, typer.Option(help="How positions are summarised.")] = "average",
+    readout: Annotated[Path | None, typer.Option(help="Readout file; without it, plain cosine similarity.")] = None,
+    neuron: Annotated[str | None, typer.Option(help="Name or number of the neuron in the readout.")] = None,
+    jacobian: Annotated[
+        str, typer.Option(help="gradient, integrated_gradients or a class of captum.attr.")
+    ] = "gradient",
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps ...")] = "cpu",
+    output: Annotated[Path, typer.Option(help="The figure; the maps go beside it as .npz.")] = Path("pair.png"),
+) -> None:
+    """Show what an image shares with a reference, for one neuron."""
+    features = encoder(model, weights, layer, pool).to(_available(device))
+    assert features.preprocess is not None
+    images = load_images([image, *references], features.preprocess).to(device)
+    with torch.no_grad():
+        n_features = features(images[:1]).shape[1]
+    chosen = LinearReadout.uniform(n_features) if readout is None else LinearReadout.load(readout)
+    similarity = NeuronSimilarity(features, chosen.to(device))
+    target = _neuron(chosen, neuron)
+    found = explain_pair(similarity, images[:1], images[1:], target=target, jacobian=jacobian)
+    reference = references[found.reference]
+    _print_similarities(found, references, f"neuron {chosen.neuron_names[target]}" if readout else "plain cosine")
+    shown = to_display(images[[0, 1 + found.reference]], features.preprocess).cpu()
+    title = f"similarity {float(found.similarities[found.reference]):.2f}"
+    panels = found.panels(shown, (image.name, reference.name))
+    save_figure(pair_figure(*panels, title=title), output)
+    _save_maps(found, output.with_suffix(".npz"), image, references)
+    typer.echo(f"Wrote {output} and {output.with_suffix('.npz')}.")
+
+
+@app.command()
+@_told
+def demo(
+    output: Annotated[Path, typer.Option(help="Folder for the figures and demo.json.")] = Path("captum-shared-demo"),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the images and the recording.")] = 0,
+) -> None:
+    """Explain six synthetic neurons, in a world where the answer is known."""
+    neurons = run_demo(output, seed=seed)
+    typer.echo("\ncorrelation of predicted and recorded responses, and the pair explained")
+    typer.echo(f"{'neuron':<12}{'held out':>10}{'artefacts':>11}{'similarity':>12}  shared parts")
+    for found in neurons:
+        shared = ", ".join(found.shared_parts) or "none"
+        numbers = f"{found.heldout_correlation:>10.2f}{found.ooc_correlation:>11.2f}{found.similarity:>12.2f}"
+        typer.echo(f"{found.name:<12}{numbers}  {shared}")
+    _print_masses(neurons)
+    typer.echo(f"\nWrote {len(neurons)} figures and demo.json to {output}.")
+
+
+def _available(device: str) -> torch.device:
+    try:
+        return torch.zeros(1, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"The device {device!r} is not available here ({str(error).splitlines()[0]}). Use --device cpu."
+        ) from error
+
+
+def _neuron(readout: LinearReadout, neuron: str | None) -> int:
+    if neuron is not None:
+        return readout.neuron_index(neuron)
+    if readout.n_neurons > 1:
+        names = ", ".join(readout.neuron_names[:10])
+        raise ValueError(f"The readout has {readout.n_neurons} neurons ({names} ...): choose one with --neuron.")
+    return 0
+
+
+def _print_similarities(found: PairExplanation, references: list[Path], neuron: str) -> None:
+    order = found.similarities.argsort(descending=True)
+    for place in order.tolist():
+        chosen = "  <- chosen" if len(references) > 1 and place == found.reference else ""
+        typer.echo(f"similarity {float(found.similarities[place]):.4f} ({neuron}) with {references[place]}{chosen}")
+
+
+def _save_maps(found: PairExplanation, path: Path, image: Path, references: list[Path]) -> None:
+    maps = {
+        f"{name.removeprefix('shared, ').replace(' ', '_')}_{side}": pair[position][0].cpu().numpy()
+        for name, pair in found.maps.items()
+        for position, side in enumerate(("image", "reference"))
+    }
+    with write_atomically(path) as temporary:
+        np.savez_compressed(
+            temporary,
+            image=str(image),
+            reference=str(references[found.reference]),
+            similarity=float(found.similarities[found.reference]),
+            **maps,
+        )
+
+
+def _print_masses(neurons: list[DemoNeuron]) -> None:
+    known = [found for found in neurons if found.shared_parts]
+    typer.echo("\nshare of the map that falls on the shared parts, mean of the neurons (the parts' area is chance)")
+    typer.echo(f"{'area':<32}{statistics.fmean(found.area_of_shared_part for found in known):.2f}")
+    for method in known[0].mass_in_shared_part:
+        masses = [mass for found in known if (mass := found.mass_in_shared_part[method]) is not None]
+        typer.echo(f"{method:<32}{statistics.fmean(masses):.2f}")

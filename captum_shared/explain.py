@@ -1,0 +1,128 @@
+"""One pair of photographs from files to maps."""
+
+from dataclasses import dataclass
+
+import captum.attr
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from captum_shared.attribution import LayerSharedAttribution, ParallelSharedAttribution
+from captum_shared.features import LatentFeatures, Pool
+from captum_shared.figures import Panel
+from captum_shared.heatmaps import heatmap
+from captum_shared.images import rgb_preprocess
+from captum_shared.references import ReferenceBank
+from captum_shared.similarity import NeuronSimilarity
+from captum_shared.synthetic.network import embedded_network
+
+EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True)
+class PairExplanation:
+    """The maps of an image and of the reference that suits it best.
+
+    Attributes:
+        reference: position of the best reference among those given.
+        similarities: neuron-specific similarity of the image with every reference given.
+        maps: signed maps of the image and of the reference by name of the method, as its ``attribute`` gives them.
+        size: height and width of the images in pixels.
+    """
+
+    reference: int
+    similarities: Float[Tensor, " reference"]
+    maps: dict[str, tuple[Tensor, Tensor]]
+    size: tuple[int, int]
+
+    def panels(self, images: Float[Tensor, "2 3 height width"], titles: tuple[str, str]) -> tuple[Panel, Panel]:
+        """Make the panels of a figure.
+
+        Args:
+            images: the image and the reference as RGB between 0 and 1.
+            titles: what stands above each.
+
+        Returns:
+            Panels for :func:`~captum_shared.figures.pair_figure`, on the CPU.
+        """
+        first, second = (
+            Panel(titles[side], images[side], {name: self._heatmap(pair[side]) for name, pair in self.maps.items()})
+            for side in (0, 1)
+        )
+        return first, second
+
+    def _heatmap(self, attribution: Tensor) -> Tensor:
+        return heatmap(attribution.cpu(), self.size)[0]
+
+
+def encoder(model: str, weights: str | None, layer: str, pool: Pool) -> LatentFeatures:
+    """Build the encoder that the command line names.
+
+    Args:
+        model: ``"embedded"`` for the network of the package, or a model of torchvision.
+        weights: for torchvision, a weights entry or a file; None for random weights. The embedded network has its own.
+        layer: name of the layer.
+        pool: the pooling.
+
+    Returns:
+        Features with their preprocessing.
+
+    Raises:
+        ValueError: if model, weights, layer or pooling do not fit.
+
+    Example:
+        >>> encoder("embedded", None, "features", "average").preprocess is None
+        False
+    """
+    if model != EMBEDDED:
+        return LatentFeatures.from_torchvision(model, weights=weights, layer=layer, pool=pool)
+    if weights is not None:
+        raise ValueError("The embedded network comes with its weights: leave out the weights, or name another model.")
+    features = LatentFeatures(embedded_network(), layer, pool=pool)
+    features.preprocess = rgb_preprocess(112)
+    return features
+
+
+def explain_pair(
+    similarity: NeuronSimilarity,
+    image: Float[Tensor, "1 channel height width"],
+    references: Float[Tensor, "reference channel height width"],
+    *,
+    target: int,
+    jacobian: str = "gradient",
+) -> PairExplanation:
+    """Find the reference that is most similar to the image for a neuron, and what the two share.
+
+    Args:
+        similarity: encoder and readout.
+        image: the image to explain.
+        references: one or more references to choose from.
+        target: the neuron.
+        jacobian: ``"gradient"``, ``"integrated_gradients"`` or the name of an attribution class in ``captum.attr``.
+
+    Returns:
+        Maps of the pixels and, where the cut has positions in rows and columns, of the cut layer.
+
+    Raises:
+        ValueError: if ``jacobian`` is unknown, or the images do not fit the encoder.
+
+    Example:
+        >>> from captum_shared import LinearReadout
+        >>> features = encoder("embedded", None, "features", "average")
+        >>> similarity = NeuronSimilarity(features, LinearReadout.uniform(features.feature_shape[0]))
+        >>> images = torch.rand(3, 3, 112, 112)
+        >>> explain_pair(similarity, images[:1], images[[2, 0]], target=0).reference
+        1
+    """
+    bank = ReferenceBank(similarity, references, driver_fraction=1.0)
+    match = bank.search(image, target, top_k=len(references))
+    best = int(match.indices[0, 0])
+    pair = (image, references[best : best + 1])
+    method = ParallelSharedAttribution(similarity, getattr(captum.attr, jacobian, jacobian))
+    options = {"internal_batch_size": 16} if jacobian == "integrated_gradients" else {}
+    maps = {f"shared, {jacobian.replace('_', ' ')}": method.attribute(pair, target, **options)}
+    layer_maps = LayerSharedAttribution(similarity).attribute(pair, target)
+    if layer_maps[0].ndim == 4:
+        maps["shared, layer"] = layer_maps
+    similarities = torch.empty(len(references)).scatter_(0, match.indices[0].cpu(), match.similarities[0].cpu().float())
+    return PairExplanation(best, similarities, maps, (image.shape[2], image.shape[3]))

@@ -1,0 +1,50 @@
+"""From a signed attribution to one number a pixel."""
+
+import torch
+from captum.attr import LayerAttribution
+from jaxtyping import Float
+from torch import Tensor
+from torchvision.transforms.v2.functional import gaussian_blur
+
+
+def heatmap(
+    attribution: Float[Tensor, "image channel height width"], size: tuple[int, int], *, smoothing: float = 0.02
+) -> Float[Tensor, "image pixel_height pixel_width"]:
+    """Reduce an attribution to how much of it falls on each pixel.
+
+    The sign of a pixel's gradient tells whether brighter or darker would help, which alternates along every edge, so
+    maps of pixels are reduced to their magnitude, summed over channels and smoothed. Maps of a layer are summed over
+    channels and brought to the size of the image; what remains negative speaks against and is left out.
+
+    Args:
+        attribution: maps of pixels (of the given size) or of a layer (of any other size), signed.
+        size: height and width of the images, in pixels.
+        smoothing: standard deviation of the Gaussian that smoothes maps of pixels, as a share of the longer side
+            (a choice); 0 for none.
+
+    Returns:
+        Non-negative maps in the unit of the attribution, not normalised.
+
+    Raises:
+        ValueError: if ``smoothing`` is negative.
+
+    Example:
+        >>> layer_map = torch.tensor([[[[1.0]], [[2.0]]], [[[1.0]], [[-2.0]]]])
+        >>> heatmap(layer_map, (2, 2))[:, 0, 0]
+        tensor([3., 0.])
+    """
+    if smoothing < 0:
+        raise ValueError(f"smoothing is a share of the longer side and cannot be negative, but is {smoothing}.")
+    if attribution.shape[-2:] != size:
+        summed = attribution.sum(1, keepdim=True)
+        resized: Tensor = LayerAttribution.interpolate(summed, size, "bilinear")
+        return resized[:, 0].clamp(min=0)
+    magnitude = attribution.abs().sum(1)
+    sigma = smoothing * max(size)
+    return magnitude if sigma == 0 else _smoothed(magnitude, sigma)
+
+
+def _smoothed(maps: Tensor, sigma: float) -> Tensor:
+    """Blur with a Gaussian that ends at three standard deviations, or where its mirror image at the border would."""
+    reach = min(round(3 * sigma), *(side - 1 for side in maps.shape[-2:]))
+    return torch.Tensor(gaussian_blur(maps[:, None], [2 * reach + 1] * 2, [sigma] * 2))[:, 0]
