@@ -44,7 +44,7 @@ def _told(command: Callable[..., None]) -> Callable[..., None]:
 
 @app.callback()
 def _main() -> None:
-    """What do two images share, for this neuron?"""  # noqa: D400, D415
+    """What do two images share, for this neuron?"""
 
 
 @app.command()

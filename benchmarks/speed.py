@@ -1,0 +1,189 @@
+"""Time and memory of the pair method against its peers, in one run.
+
+For each network, on one pair of 224 px images and after checking that the answers agree:
+
+- ``attribute`` with plain gradients against one raw forward and backward pass of both images through the same
+  network cut by torchvision;
+- the same against the full Jacobian, one backward pass a feature (timed on ``--rows`` features, and scaled to all);
+- Integrated Gradients against Captum's ``IntegratedGradients`` of the same function with the same steps;
+- the peak memory of Integrated Gradients over the number of steps, each in a process of its own.
+
+Peers take turns, and a ratio is the median of the ratios of the rounds.
+
+    python benchmarks/speed.py --output speed.json
+"""
+
+import argparse
+import importlib.metadata
+import json
+import multiprocessing
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from captum.attr import IntegratedGradients
+from torch import Tensor, nn
+from torchvision.models import get_model
+from torchvision.models.feature_extraction import create_feature_extractor
+from tqdm import tqdm
+
+from captum_shared import LatentFeatures, LinearReadout, NeuronSimilarity, ParallelSharedAttribution
+from captum_shared.files import write_atomically
+
+NETWORKS = {"squeezenet1_0": "features", "resnet18": "layer4", "resnet50": "layer4"}
+STEPS, CHUNK = 20, 10
+
+
+class Peer(nn.Module):
+    """The cut network as torchvision makes it, average-pooled."""
+
+    def __init__(self, model: nn.Module, layer: str) -> None:
+        super().__init__()
+        self.body = create_feature_extractor(model, {layer: "features"}).eval().requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.body(images)["features"].mean((2, 3))
+
+
+def seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def ratio(ours: Callable[[], object], peer: Callable[[], object], rounds: int) -> dict[str, float]:
+    """Time both in turns, after one call of each to warm up, the order alternating."""
+    ours(), peer()
+    times = []
+    for round_ in range(rounds):
+        if round_ % 2:
+            times.append((seconds(ours), seconds(peer)))
+        else:
+            second = seconds(peer)
+            times.append((seconds(ours), second))
+    return {
+        "ours_s": statistics.median(ours for ours, _ in times),
+        "peer_s": statistics.median(peer for _, peer in times),
+        "ratio": statistics.median(ours / peer for ours, peer in times),
+    }
+
+
+def agree(ours: tuple[Tensor, Tensor], peer: tuple[Tensor, Tensor]) -> None:
+    for mine, theirs in zip(ours, peer, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
+
+
+def measure(name: str, rounds: int, rows: int) -> dict[str, object]:
+    torch.manual_seed(0)
+    model = get_model(name, weights=None).eval()
+    features, peer = LatentFeatures(model, NETWORKS[name]), Peer(model, NETWORKS[name])
+    images, references = torch.rand(1, 3, 224, 224), torch.rand(1, 3, 224, 224)
+    n_features = features(images).shape[1]
+    similarity = NeuronSimilarity(features, LinearReadout(torch.randn(1, n_features)))
+    weights = similarity.shared_weights(images, references)
+    leaves = (images.clone().requires_grad_(), references.clone().requires_grad_())
+
+    gradient = ParallelSharedAttribution(similarity)
+    integrated = ParallelSharedAttribution(similarity, "integrated_gradients")
+    options = {"n_steps": STEPS, "internal_batch_size": CHUNK}
+    captums = IntegratedGradients(lambda x, r, h: (h * (peer(x) + peer(r))).sum(1))
+
+    def raw() -> tuple[Tensor, ...]:
+        return torch.autograd.grad((peer(leaves[0]), peer(leaves[1])), leaves, (weights, weights))
+
+    def some_rows() -> None:
+        outputs = peer(leaves[0]), peer(leaves[1])
+        for row in range(rows):
+            grad_output = nn.functional.one_hot(torch.tensor([row]), n_features).float()
+            torch.autograd.grad(outputs, leaves, (grad_output, grad_output), retain_graph=True)
+
+    def forward_only() -> tuple[Tensor, Tensor]:
+        return peer(leaves[0]), peer(leaves[1])
+
+    agree(gradient.attribute((images, references)), raw())
+    agree(
+        integrated.attribute((images, references), **options),
+        captums.attribute((images, references), additional_forward_args=(weights,), **options),
+    )
+    plain = ratio(lambda: gradient.attribute((images, references)), raw, rounds)
+    forward = ratio(forward_only, raw, max(3, rounds // 4))["ours_s"]
+    jacobian_s = forward + (statistics.median(seconds(some_rows) for _ in range(3)) - forward) * n_features / rows
+    return {
+        "n_features": n_features,
+        "gradient": plain,
+        "full_jacobian": {
+            "seconds": jacobian_s,
+            "rows_timed": rows,
+            "times_slower": jacobian_s / plain["ours_s"],
+            "times_slower_per_feature": jacobian_s / plain["ours_s"] / n_features,
+        },
+        "integrated_gradients": ratio(
+            lambda: integrated.attribute((images, references), **options),
+            lambda: captums.attribute((images, references), additional_forward_args=(weights,), **options),
+            max(3, rounds // 4),
+        ),
+    }
+
+
+def peak_memory(n_steps: int) -> float:
+    """Peak resident memory in MiB of a process that runs Integrated Gradients with so many steps (Linux)."""
+    torch.manual_seed(0)
+    similarity = NeuronSimilarity(
+        LatentFeatures(get_model("squeezenet1_0", weights=None), "features"), LinearReadout.uniform(512)
+    )
+    method = ParallelSharedAttribution(similarity, "integrated_gradients")
+    images = torch.rand(1, 3, 224, 224)
+    method.attribute((images, images.flip(3)), n_steps=n_steps, internal_batch_size=CHUNK)
+    # getrusage would tell the peak of the parent where that was higher: it survives the start of a new program
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) / 1024
+
+
+def memory_over_steps() -> dict[str, float | None]:
+    if not Path("/proc/self/status").exists():
+        return {"unknown outside Linux": None}
+    found: dict[str, float | None] = {}
+    for n_steps in (20, 40, 80, 160):
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            found[str(n_steps)] = pool.apply(peak_memory, (n_steps,))
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time and memory of the pair method against its peers.")
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rows", type=int, default=16, help="features of the full Jacobian that are timed")
+    parser.add_argument("--output", type=Path, default=Path("speed.json"))
+    chosen = parser.parse_args()
+
+    results = {name: measure(name, chosen.rounds, chosen.rows) for name in tqdm(chosen.networks)}
+    packages = ("captum-shared", "captum", "torch", "torchvision")
+    report = {
+        "networks": results,
+        "peak_memory_MiB_over_n_steps": memory_over_steps(),
+        "settings": {"pixels": 224, "steps": STEPS, "internal_batch_size": CHUNK, "rounds": chosen.rounds, "seed": 0},
+        "machine": {
+            "processor": platform.machine(),
+            "threads": torch.get_num_threads(),
+            "python": platform.python_version(),
+        },
+        "versions": {package: importlib.metadata.version(package) for package in packages},
+    }
+    with write_atomically(chosen.output) as path:
+        path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    for name, result in results.items():
+        print(
+            f"{name}: gradient {result['gradient']['ratio']:.3f} of a raw pass; full Jacobian "
+            f"{result['full_jacobian']['times_slower']:.0f} times slower "
+            f"({result['full_jacobian']['times_slower_per_feature']:.2f} per feature); "
+            f"Integrated Gradients {result['integrated_gradients']['ratio']:.3f} of Captum's"
+        )
+    print("peak memory, MiB, by number of steps:", report["peak_memory_MiB_over_n_steps"])
+
+
+if __name__ == "__main__":
+    main()
