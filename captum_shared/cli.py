@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
+from PIL import Image
 
 from captum_shared.demo import DemoNeuron, run_demo
 from captum_shared.explain import PairExplanation, encoder, explain_pair
@@ -73,7 +74,11 @@ def explain(
     chosen = LinearReadout.uniform(n_features) if readout is None else LinearReadout.load(readout)
     similarity = NeuronSimilarity(features, chosen.to(device))
     target = _neuron(chosen, neuron)
-    found = explain_pair(similarity, images[:1], images[1:], target=target, jacobian=jacobian)
+    options = {}
+    if jacobian == "integrated_gradients":
+        grey = features.preprocess(Image.new("RGB", (512, 512), (128, 128, 128)))
+        options = {"baselines": grey.to(images)[None], "internal_batch_size": 16}
+    found = explain_pair(similarity, images[:1], images[1:], target=target, jacobian=jacobian, **options)
     reference = references[found.reference]
     _print_similarities(found, references, f"neuron {chosen.neuron_names[target]}" if readout else "plain cosine")
     shown = to_display(images[[0, 1 + found.reference]], features.preprocess).cpu()
@@ -128,7 +133,7 @@ def _print_similarities(found: PairExplanation, references: list[Path], neuron: 
 
 
 def _save_maps(found: PairExplanation, path: Path, image: Path, references: list[Path]) -> None:
-    maps = {
+    maps: dict[str, Any] = {
         f"{name.removeprefix('shared, ').replace(' ', '_')}_{side}": pair[position][0].cpu().numpy()
         for name, pair in found.maps.items()
         for position, side in enumerate(("image", "reference"))

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
+from sklearn.linear_model import RidgeCV
 from torch import Tensor
 from tqdm import tqdm
 
@@ -33,6 +34,10 @@ Heatmaps: TypeAlias = dict[str, tuple[Tensor, Tensor]]
 _TRAINING = 400
 _HELD_OUT = 150
 _ARTEFACTS = 400
+# no scaler: it would blow up the features that creatures hardly use, such as those of a wheel, and with them what
+# the readout makes of artefacts
+_PENALTIES = np.logspace(-4, 5, 28)
+_GREY = 0.5
 
 
 @dataclass(frozen=True)
@@ -124,11 +129,14 @@ def _simulate(seed: int, n_neurons: int, progress: bool) -> _World:
         readout = fit_readout(
             features(images),
             creature_responses[:_TRAINING],
+            estimator=RidgeCV(_PENALTIES, alpha_per_target=True),
             center=True,
             neuron_names=[neuron.name for neuron in neurons],
         )
     similarity = NeuronSimilarity(features, readout)
-    bank = ReferenceBank(similarity, images, responses=torch.from_numpy(creature_responses[:_TRAINING]), progress=progress)
+    bank = ReferenceBank(
+        similarity, images, responses=torch.from_numpy(creature_responses[:_TRAINING]), progress=progress
+    )
     return _World(neurons, creatures, artefacts, creature_responses, artefact_responses, similarity, bank)
 
 
@@ -172,7 +180,7 @@ def _heatmaps(similarity: NeuronSimilarity, inputs: tuple[Tensor, Tensor], targe
     attributions: dict[str, Any] = {
         "shared, gradient": ParallelSharedAttribution(similarity).attribute(inputs, target),
         "shared, integrated gradients": ParallelSharedAttribution(similarity, "integrated_gradients").attribute(
-            inputs, target, n_steps=32
+            inputs, target, baselines=_GREY, n_steps=32
         ),
         "shared, layer": LayerSharedAttribution(similarity).attribute(inputs, target),
         "Grad-CAM of the neuron": neuron_gradcam(similarity, inputs, target),

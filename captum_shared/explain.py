@@ -1,6 +1,7 @@
 """One pair of photographs from files to maps."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import captum.attr
 import torch
@@ -90,6 +91,7 @@ def explain_pair(
     *,
     target: int,
     jacobian: str = "gradient",
+    **options: Any,
 ) -> PairExplanation:
     """Find the reference that is most similar to the image for a neuron, and what the two share.
 
@@ -99,6 +101,7 @@ def explain_pair(
         references: one or more references to choose from.
         target: the neuron.
         jacobian: ``"gradient"``, ``"integrated_gradients"`` or the name of an attribution class in ``captum.attr``.
+        **options: what that method takes, such as ``n_steps``.
 
     Returns:
         Maps of the pixels and, where the cut has positions in rows and columns, of the cut layer.
@@ -119,7 +122,6 @@ def explain_pair(
     best = int(match.indices[0, 0])
     pair = (image, references[best : best + 1])
     method = ParallelSharedAttribution(similarity, getattr(captum.attr, jacobian, jacobian))
-    options = {"internal_batch_size": 16} if jacobian == "integrated_gradients" else {}
     maps = {f"shared, {jacobian.replace('_', ' ')}": method.attribute(pair, target, **options)}
     layer_maps = LayerSharedAttribution(similarity).attribute(pair, target)
     if layer_maps[0].ndim == 4:

@@ -74,6 +74,7 @@ def pair_figure(image: Panel, reference: Panel, *, title: str = "", vmax: Mappin
             drawn = _draw_overlay(row[column], panel, heat, top)
         grid[0, column].set_title(method, fontsize=9)
         bar = figure.colorbar(drawn, ax=grid[:, column], location="bottom", shrink=0.85, pad=0.02)
+        bar.set_label("both images on one scale", fontsize=7)
         bar.ax.tick_params(labelsize=7)
         bar.formatter.set_powerlimits((-2, 3))  # type: ignore[attr-defined]
         bar.ax.xaxis.get_offset_text().set_fontsize(7)

@@ -1,0 +1,38 @@
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from torchvision.utils import save_image
+
+from captum_shared.synthetic.stimuli import draw_stimuli
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_its_python_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, category in (("bodies", "creature"), ("objects", "artefact")):
+        (tmp_path / folder).mkdir()
+        for i, stimulus in enumerate(draw_stimuli(category, 8, seed=0)):
+            save_image(stimulus.image, tmp_path / folder / f"{i}.png")
+    torch.save(torch.rand(8, 4, generator=torch.Generator().manual_seed(0)), tmp_path / "responses.pt")
+    get_model = torchvision.models.get_model
+    monkeypatch.setattr(torchvision.models, "get_model", lambda name, weights: get_model(name, weights=None))
+    monkeypatch.chdir(tmp_path)
+
+    code = "\n".join(re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL))
+    names: dict[str, object] = {}
+    exec(code, names)
+
+    assert (tmp_path / "pair.png").stat().st_size > 10_000
+    objects, maps = names["objects"], names["maps"]
+    assert isinstance(objects, torch.Tensor)
+    assert isinstance(maps, tuple)
+    assert maps[0].shape == objects.shape
+    assert float(names["error"].max()) < 1e-3  # type: ignore[attr-defined]
+
+
+def test_it_names_files_that_exist() -> None:
+    for path in re.findall(r"\]\(((?!http)[^)]+)\)", README.read_text(encoding="utf-8")):
+        assert (README.parent / path).is_file(), path
