@@ -1,7 +1,7 @@
 """Parallel backpropagation: two images in, two maps of what they share out."""
 
 import inspect
-from typing import Any, TypeAlias, final
+from typing import Any, final
 
 import torch
 from captum.attr import (
@@ -16,9 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from captum_shared._captum import TargetType
+from captum_shared.pairs import Pair, checked_pair
 from captum_shared.similarity import NeuronSimilarity
-
-Pair: TypeAlias = tuple[Tensor, Tensor]
 
 
 @final
@@ -151,7 +150,7 @@ class ParallelSharedAttribution(GradientAttribution):
             ValueError: if the pair is empty, of unequal lengths or not finite, or does not fit the readout.
             RuntimeError: in inference mode.
         """
-        images, references = _checked_pair(inputs)
+        images, references = checked_pair(inputs)
         if self._method is None:
             maps, delta = self._backpropagate(images, references, target, **kwargs), None
         else:
@@ -186,7 +185,7 @@ class ParallelSharedAttribution(GradientAttribution):
         Returns:
             One number a pair: sum of the maps minus what they should sum to.
         """
-        images, references = _checked_pair(end_point)
+        images, references = checked_pair(end_point)
         weights = self.forward_func.shared_weights(images, references, target)
         completeness = GradientAttribution(self.projection)
         delta: Tensor = completeness.compute_convergence_delta(
@@ -269,7 +268,7 @@ class LayerSharedAttribution(LayerAttribution, GradientAttribution):
             ValueError: if the pair is empty, of unequal lengths or not finite, or does not fit the readout.
             RuntimeError: in inference mode.
         """
-        images, references = _checked_pair(inputs, differentiable=False)
+        images, references = checked_pair(inputs, differentiable=False)
         weights = self.forward_func.shared_weights(images, references, target)
         maps = self._method.attribute(
             (images, references),
@@ -296,41 +295,6 @@ def _captum_method(
     if "multiply_by_inputs" not in inspect.signature(method).parameters:
         raise ValueError(f"{method.__name__} has no choice of multiply_by_inputs. Leave it out.")
     return method(projection, multiply_by_inputs=multiply_by_inputs)
-
-
-def _checked_pair(inputs: object, *, differentiable: bool = True) -> Pair:
-    """Return leaves of our own over the caller's pair, which is left as it is."""
-    if torch.is_inference_mode_enabled():
-        raise RuntimeError(
-            "Attribution needs gradients, which torch.inference_mode() rules out. Call it outside, or under "
-            "torch.no_grad() instead."
-        )
-    if not (isinstance(inputs, tuple) and len(inputs) == 2 and all(isinstance(part, Tensor) for part in inputs)):
-        got = f"a tuple of {len(inputs)}" if isinstance(inputs, tuple) else f"a {type(inputs).__name__}"
-        raise TypeError(f"inputs must be a pair of tensors (images, references), but got {got}.")
-    images, references = inputs
-    if len(images) != len(references):
-        raise ValueError(
-            f"Expected one reference for each image, but got {len(images)} images and {len(references)} references. "
-            "Repeat the shorter one, for example with references.expand_as(images)."
-        )
-    if len(images) == 0:
-        raise ValueError("Expected at least one pair of images, but the batch is empty.")
-    return _leaf(images, "images", differentiable), _leaf(references, "references", differentiable)
-
-
-def _leaf(tensor: Tensor, name: str, differentiable: bool) -> Tensor:
-    if not tensor.is_floating_point():
-        if differentiable:
-            raise TypeError(
-                f"{name} must be floating point to have gradients, but are {tensor.dtype}. Convert images with "
-                ".float(); for token ids use LayerSharedAttribution at the embedding."
-            )
-        return tensor
-    if not bool(torch.isfinite(tensor).all()):
-        raise ValueError(f"{name} must be finite, but hold NaN or infinite pixels.")
-    leaf = tensor.clone() if tensor.is_inference() else tensor
-    return leaf.detach().requires_grad_()
 
 
 def _pair_of(baselines: Any) -> Any:

@@ -14,9 +14,9 @@ README = Path(__file__).parents[1] / "README.md"
 def test_its_python_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder, category in (("bodies", "creature"), ("objects", "artefact")):
         (tmp_path / folder).mkdir()
-        for i, stimulus in enumerate(draw_stimuli(category, 8, seed=0)):
+        for i, stimulus in enumerate(draw_stimuli(category, 4, seed=0)):
             save_image(stimulus.image, tmp_path / folder / f"{i}.png")
-    torch.save(torch.rand(8, 4, generator=torch.Generator().manual_seed(0)), tmp_path / "responses.pt")
+    torch.save(torch.rand(4, 4, generator=torch.Generator().manual_seed(0)), tmp_path / "responses.pt")
     get_model = torchvision.models.get_model
     monkeypatch.setattr(torchvision.models, "get_model", lambda name, weights: get_model(name, weights=None))
     monkeypatch.chdir(tmp_path)

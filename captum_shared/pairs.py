@@ -1,0 +1,61 @@
+"""The pair of images that an attribution explains, checked."""
+
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+Pair: TypeAlias = tuple[Tensor, Tensor]
+
+
+def checked_pair(inputs: object, *, differentiable: bool = True) -> Pair:
+    """Return leaves of our own over the caller's pair, which is left as it is.
+
+    Args:
+        inputs: what the caller gave as (images, references).
+        differentiable: whether whole numbers are refused.
+
+    Returns:
+        Detached tensors over the same memory that require gradients where they can.
+
+    Raises:
+        RuntimeError: in inference mode.
+        TypeError: if it is not a pair of tensors, or holds whole numbers where gradients are needed.
+        ValueError: if it is empty, of unequal lengths or not finite.
+
+    Example:
+        >>> images, references = checked_pair((torch.zeros(1, 3), torch.ones(1, 3)))
+        >>> images.requires_grad
+        True
+    """
+    if torch.is_inference_mode_enabled():
+        raise RuntimeError(
+            "Attribution needs gradients, which torch.inference_mode() rules out. Call it outside, or under "
+            "torch.no_grad() instead."
+        )
+    if not (isinstance(inputs, tuple) and len(inputs) == 2 and all(isinstance(part, Tensor) for part in inputs)):
+        got = f"a tuple of {len(inputs)}" if isinstance(inputs, tuple) else f"a {type(inputs).__name__}"
+        raise TypeError(f"inputs must be a pair of tensors (images, references), but got {got}.")
+    images, references = inputs
+    if len(images) != len(references):
+        raise ValueError(
+            f"Expected one reference for each image, but got {len(images)} images and {len(references)} references. "
+            "Repeat the shorter one, for example with references.expand_as(images)."
+        )
+    if len(images) == 0:
+        raise ValueError("Expected at least one pair of images, but the batch is empty.")
+    return _leaf(images, "images", differentiable), _leaf(references, "references", differentiable)
+
+
+def _leaf(tensor: Tensor, name: str, differentiable: bool) -> Tensor:
+    if not tensor.is_floating_point():
+        if differentiable:
+            raise TypeError(
+                f"{name} must be floating point to have gradients, but are {tensor.dtype}. Convert images with "
+                ".float(); for token ids use LayerSharedAttribution at the embedding."
+            )
+        return tensor
+    if not bool(torch.isfinite(tensor).all()):
+        raise ValueError(f"{name} must be finite, but hold NaN or infinite pixels.")
+    leaf = tensor.clone() if tensor.is_inference() else tensor
+    return leaf.detach().requires_grad_()
