@@ -118,7 +118,7 @@ def _available(device: str) -> torch.device:
 
 def _neuron(readout: LinearReadout, neuron: str | None) -> int:
     if neuron is not None:
-        return readout.neuron_index(neuron)
+        return readout.neuron_index(int(neuron) if neuron.isdigit() and neuron not in readout.neuron_names else neuron)
     if readout.n_neurons > 1:
         names = ", ".join(readout.neuron_names[:10])
         raise ValueError(f"The readout has {readout.n_neurons} neurons ({names} ...): choose one with --neuron.")

@@ -214,7 +214,7 @@ def _draw(
     ]
     shared = " and ".join(found.shared_parts) or "nothing"
     title = f"{found.name}: similarity {found.similarity:.2f}, shared: {shared} (outlined)"
-    save_figure(pair_figure(*panels, title=title), output / f"{found.name}.png")
+    save_figure(pair_figure(*panels, title=title), output / f"{found.name.replace(' ', '_')}.png")
 
 
 def _stacked(stimuli: Sequence[Stimulus]) -> Tensor:

@@ -63,7 +63,7 @@ def pair_figure(image: Panel, reference: Panel, *, title: str = "", vmax: Mappin
     methods = list(image.heatmaps)
     if methods != list(reference.heatmaps):
         raise ValueError(f"Expected maps of the same methods, but got {methods} and {list(reference.heatmaps)}.")
-    figure = Figure(figsize=(2.3 * (1 + len(methods)), 5.3), layout="constrained", dpi=150)
+    figure = Figure(figsize=(2.3 * (1 + len(methods)), 5.3), layout="constrained", dpi=120)
     grid = np.asarray(figure.subplots(2, 1 + len(methods), squeeze=False))
     for row, panel in zip(grid, (image, reference), strict=True):
         _draw_image(row[0], panel)
@@ -74,7 +74,7 @@ def pair_figure(image: Panel, reference: Panel, *, title: str = "", vmax: Mappin
             drawn = _draw_overlay(row[column], panel, heat, top)
         grid[0, column].set_title(method, fontsize=9)
         bar = figure.colorbar(drawn, ax=grid[:, column], location="bottom", shrink=0.85, pad=0.02)
-        bar.set_label("both images on one scale", fontsize=7)
+        bar.set_label("both images on one scale", fontsize=7, loc="left")
         bar.ax.tick_params(labelsize=7)
         bar.formatter.set_powerlimits((-2, 3))  # type: ignore[attr-defined]
         bar.ax.xaxis.get_offset_text().set_fontsize(7)

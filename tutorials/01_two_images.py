@@ -2,9 +2,6 @@
 # jupyter:
 #   jupytext:
 #     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -22,6 +19,7 @@
 # known: every image knows which pixels belong to which part, and every neuron which parts drive it. Nothing is downloaded.
 
 # %%
+# %matplotlib inline
 import numpy as np
 import torch
 from captum.attr import LayerGradCam
