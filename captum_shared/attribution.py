@@ -137,8 +137,8 @@ class ParallelSharedAttribution(GradientAttribution):
             target: the neuron, as anywhere in Captum: an int or one-element tuple for all pairs, a list, tensor or
                 list of one-element tuples with one entry a pair; None if there is only one neuron.
             **kwargs: what the method behind ``jacobian`` takes; for Integrated Gradients ``baselines`` (one for both,
-                or a pair), ``n_steps``, ``method``, ``internal_batch_size`` and ``return_convergence_delta``. Plain
-                gradients take none.
+                or a pair; under NoiseTunnel a pair), ``n_steps``, ``method``, ``internal_batch_size`` and
+                ``return_convergence_delta``. Plain gradients take none.
 
         Returns:
             The maps of the images and of the references, each with the shape, dtype and device of its input, signed
@@ -152,7 +152,11 @@ class ParallelSharedAttribution(GradientAttribution):
         """
         images, references = checked_pair(inputs)
         if self._method is None:
-            maps, delta = self._backpropagate(images, references, target, **kwargs), None
+            if kwargs:
+                raise TypeError(
+                    f"Plain gradients take no {', '.join(kwargs)}. Choose another jacobian, or leave it out."
+                )
+            maps, delta = self._backpropagate(images, references, target), None
         else:
             weights = self.forward_func.shared_weights(images, references, target)
             if "baselines" in kwargs:
@@ -251,13 +255,12 @@ class LayerSharedAttribution(LayerAttribution, GradientAttribution):
         return bool(self._method.multiplies_by_inputs)
 
     @log_usage()
-    def attribute(self, inputs: Pair, target: TargetType = None, *, attribute_to_layer_input: bool = False) -> Pair:
+    def attribute(self, inputs: Pair, target: TargetType = None) -> Pair:
         """Compute the two maps.
 
         Args:
             inputs: the pair (images, references); whole-number inputs such as token ids will do here.
             target: the neuron, as in :meth:`ParallelSharedAttribution.attribute`.
-            attribute_to_layer_input: whether to take the layer's input instead of its output.
 
         Returns:
             The maps of the images and of the references, each with the shape of the layer's activation, to be
@@ -270,11 +273,7 @@ class LayerSharedAttribution(LayerAttribution, GradientAttribution):
         """
         images, references = checked_pair(inputs, differentiable=False)
         weights = self.forward_func.shared_weights(images, references, target)
-        maps = self._method.attribute(
-            (images, references),
-            additional_forward_args=(weights,),
-            attribute_to_layer_input=attribute_to_layer_input,
-        )
+        maps = self._method.attribute((images, references), additional_forward_args=(weights,))
         return maps[0].detach().contiguous(), maps[1].detach().contiguous()
 
 
@@ -290,6 +289,9 @@ def _captum_method(
             "jacobian must be 'gradient', 'integrated_gradients' or an attribution class of Captum, "
             f"but got {jacobian!r}."
         )
+    first, *others = inspect.signature(method).parameters.values()
+    if first.name not in ("forward_func", "model") or any(other.default is other.empty for other in others):
+        raise ValueError(f"jacobian must be a class of Captum that takes a module alone, but got {method.__name__}.")
     if multiply_by_inputs is None:
         return method(projection)
     if "multiply_by_inputs" not in inspect.signature(method).parameters:

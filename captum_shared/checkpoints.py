@@ -1,12 +1,10 @@
 """Networks of torchvision with weights from torchvision or from a file."""
 
 import difflib
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 import torchvision
@@ -43,9 +41,11 @@ def load_torchvision(name: str, weights: str | Path | None) -> tuple[nn.Module, 
     entry = entries["DEFAULT"]
     if isinstance(weights, str) and weights in entries.__members__:
         entry = entries[weights]
-        return torchvision.models.get_model(name, weights=entry).eval(), entry.transforms()
+        with torch.random.fork_rng(devices=[]):
+            return torchvision.models.get_model(name, weights=entry).eval(), entry.transforms()
+    options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
     with torch.random.fork_rng(devices=[]):
-        network = torchvision.models.get_model(name, weights=None).eval()
+        network = torchvision.models.get_model(name, weights=None, **options).eval()
     if weights is not None:
         _load_file(network, name, Path(weights), list(entries.__members__))
     return network, entry.transforms()
@@ -67,17 +67,10 @@ def _read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        safetensors.SafetensorError,
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-    ) as error:
+    except Exception as error:  # a damaged file can make anything of an unpickler
         raise ValueError(
             f"{path} could not be read as weights: expected a .safetensors file or a state dict saved by torch.save, "
-            f"whole and without other Python objects ({type(error).__name__}: {str(error).splitlines()[0]})."
+            f"whole and without other Python objects ({type(error).__name__}: {' '.join(str(error).splitlines()[:1])})."
         ) from error
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):

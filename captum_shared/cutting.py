@@ -1,19 +1,20 @@
 """Cut a network at a named layer, and copy module trees over one set of weights."""
 
+import contextlib
 import copy
 import difflib
 import itertools
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final, final
 
 import torch
 import torchvision
 from torch import Tensor, fx, nn
 
-_RELU_CALLS: Final = (nn.functional.relu, nn.functional.relu_, torch.relu, torch.relu_, "relu", "relu_")
-_OUT_OF_PLACE: Final = {
+_RELUS: Final = (nn.functional.relu, nn.functional.relu_, torch.relu, torch.relu_, "relu", "relu_")
+_IN_PLACE_OPERATORS: Final = {
     getattr(operator, f"i{name}"): getattr(operator, name) for name in ("add", "sub", "mul", "truediv")
 }
 
@@ -62,10 +63,11 @@ def cut(model: nn.Module, layer: str) -> tuple[nn.Module, dict[str, str]]:
     names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     check_layer(layer, names, type(model).__name__)
     model = tied_copy(model, _frozen_view).eval()
-    for module in model.modules():
-        if getattr(module, "inplace", False) is True:
-            setattr(module, "inplace", False)  # noqa: B010  (mypy takes attributes of modules for modules)
-    tracer = _Tracer()
+    layer = next(name for name, module in model.named_modules() if module is model.get_submodule(layer))
+    overwriting = {name for name, module in model.named_modules() if getattr(module, "inplace", False) is True}
+    for name in overwriting:
+        setattr(model.get_submodule(name), "inplace", False)  # noqa: B010  (mypy takes a module's attributes for modules)
+    tracer = _Tracer(overwriting)
     try:
         graph = tracer.trace(model)
     except Exception:  # a model may fail to trace in any way at all; what it does when it runs is not lost
@@ -98,13 +100,33 @@ def _frozen_view(tensor: Tensor) -> Tensor:
     return nn.Parameter(view, requires_grad=False) if isinstance(tensor, nn.Parameter) else view
 
 
-class _Tracer(fx.Tracer):
-    """Records where each layer's output comes from, and undoes what hooks cannot bear while it goes."""
+class _Proxy(fx.Proxy):
+    """A proxy that keeps ``x += y`` apart from ``x = x + y``."""
 
-    def __init__(self) -> None:
+
+def _in_place(operation: Callable[..., Any]) -> Callable[[fx.Proxy, Any], fx.Proxy]:
+    return lambda self, other: self.tracer.create_proxy("call_function", operation, (self, other), {})
+
+
+for _operation in _IN_PLACE_OPERATORS:
+    setattr(_Proxy, f"__{_operation.__name__}__", _in_place(_operation))
+
+
+class _Tracer(fx.Tracer):
+    """Records where each layer's output comes from, and undoes what hooks cannot bear while it goes.
+
+    In-place operations become out-of-place ones: whatever reads their target later reads their result instead.
+    """
+
+    def __init__(self, overwriting: Collection[str] = ()) -> None:
         super().__init__(autowrap_modules=(math, torchvision.ops))
         self.outputs: dict[str, fx.Node] = {}
+        self._overwriting = overwriting  # none when fx builds the graph anew from its own code, as pickle does
+        self._overwritten: dict[fx.Node, fx.Node] = {}
         self._calls: dict[str, int] = {}
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         result = super().call_module(m, forward, args, kwargs)
@@ -113,17 +135,52 @@ class _Tracer(fx.Tracer):
         return result
 
     def create_node(self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **named: Any) -> fx.Node:
-        if kind != "call_module" and target in _RELU_CALLS:
-            source = args[0] if args else kwargs["input"]
+        args, kwargs = fx.node.map_arg(args, self._latest), fx.node.map_arg(kwargs, self._latest)
+        source = args[0] if args else kwargs.get("input")
+        overwrites = self._overwrites(kind, target, kwargs)
+        if kind != "call_module" and target in _RELUS:
             kind, target, args, kwargs = "call_module", self._add("functional_relu", nn.ReLU()), (source,), {}
         elif kind == "call_function":
-            target = _OUT_OF_PLACE.get(target, target)
+            target = _IN_PLACE_OPERATORS.get(target, target)
             kwargs = {**kwargs, "inplace": False} if kwargs.get("inplace") else kwargs
+        elif kind == "call_method" and overwrites and hasattr(Tensor, target[:-1]):
+            target = target[:-1]
         elif kind == "call_module":
-            self._calls[target] = self._calls.get(target, 0) + 1
-            if self._calls[target] > 1:
-                target = self._add(f"{target}_call{self._calls[target]}", tied_copy(self.root.get_submodule(target)))
-        return super().create_node(kind, target, args, kwargs, *rest, **named)
+            target, args = self._own_copy(target), self._unchained(target, args)
+        node = super().create_node(kind, target, args, kwargs, *rest, **named)
+        if overwrites and isinstance(source, fx.Node):
+            self._overwritten[source] = node
+        return node
+
+    def _latest(self, node: fx.Node) -> fx.Node:
+        while node in self._overwritten:
+            node = self._overwritten[node]
+        return node
+
+    def _overwrites(self, kind: str, target: Any, kwargs: Any) -> bool:
+        if kind == "call_module":
+            return target in self._overwriting
+        if kind == "call_method":
+            return str(target).endswith("_") and not str(target).endswith("__")
+        in_place_functions = (*_IN_PLACE_OPERATORS, torch.relu_, nn.functional.relu_)
+        return kind == "call_function" and (target in in_place_functions or bool(kwargs.get("inplace")))
+
+    def _own_copy(self, target: str) -> str:
+        """Name a copy of the module for every call of it but the first."""
+        self._calls[target] = self._calls.get(target, 0) + 1
+        if self._calls[target] == 1:
+            return target
+        return self._add(f"{target}_call{self._calls[target]}", tied_copy(self.root.get_submodule(target)))
+
+    def _unchained(self, target: str, args: Any) -> Any:
+        """Keep activations and poolings from handing on one tensor: it mixes up the hooks of Captum's DeepLift."""
+        source = args[0] if args else None
+        if not (isinstance(source, fx.Node) and source.op == "call_module"):
+            return args
+        modules = (self.root.get_submodule(str(path)) for path in (target, source.target))
+        if any(len(list(module.parameters())) > 0 for module in modules):
+            return args
+        return (super().create_node("call_method", "view_as", (source, source), {}), *args[1:])
 
     def _add(self, path: str, module: nn.Module) -> str:
         parent, _, name = path.rpartition(".")
@@ -163,29 +220,35 @@ def _hook_points(model: nn.Module, graph: fx.Graph, outputs: dict[str, fx.Node])
     return {layer: points[node] for layer, node in outputs.items() if node in points}
 
 
-class _Reached(Exception):  # noqa: N818  (it carries a result, not an error)
-    def __init__(self, output: object) -> None:
-        super().__init__()
-        self.output = output
-
-
-def _stop(module: nn.Module, inputs: object, output: object) -> None:
-    raise _Reached(output)
+class _LastCallReached(Exception):  # noqa: N818  (it is no error)
+    pass
 
 
 @final
 class _StoppedNetwork(nn.Module):
-    """A network whose forward pass ends at a layer."""
+    """A network whose forward pass ends at the last call of a layer; the first, which counts the calls, is whole."""
 
     def __init__(self, model: nn.Module, layer: str) -> None:
         super().__init__()
         self.model = model
         self.layer = layer
-        model.get_submodule(layer).register_forward_hook(_stop)
+        self._n_calls: int | None = None
 
     def forward(self, images: Tensor) -> Any:
+        outputs: list[object] = []
+
+        def keep(module: nn.Module, inputs: object, output: object) -> None:
+            outputs.append(output)
+            if len(outputs) == self._n_calls:
+                raise _LastCallReached
+
+        handle = self.model.get_submodule(self.layer).register_forward_hook(keep)
         try:
-            self.model(images)
-        except _Reached as reached:
-            return reached.output
-        raise ValueError(f"Layer {self.layer!r} exists but the model never calls it. Choose another layer.")
+            with contextlib.suppress(_LastCallReached):
+                self.model(images)
+        finally:
+            handle.remove()
+        if not outputs:
+            raise ValueError(f"Layer {self.layer!r} exists but the model never calls it. Choose another layer.")
+        self._n_calls = len(outputs)
+        return outputs[-1]

@@ -99,7 +99,11 @@ def run_demo(output: Path, *, seed: int = 0, n_neurons: int = 6, progress: bool 
         NotADirectoryError: if ``output`` is a file.
 
     Example:
-        >>> run_demo(Path("demo"))  # doctest: +SKIP
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = run_demo(Path(folder), n_neurons=1, progress=False)
+        >>> found[0].name
+        'neuron 0'
     """
     if output.exists() and not output.is_dir():
         raise NotADirectoryError(
@@ -130,7 +134,6 @@ def _simulate(seed: int, n_neurons: int, progress: bool) -> _World:
             features(images),
             creature_responses[:_TRAINING],
             estimator=RidgeCV(_PENALTIES, alpha_per_target=True),
-            center=True,
             neuron_names=[neuron.name for neuron in neurons],
         )
     similarity = NeuronSimilarity(features, readout)

@@ -115,7 +115,7 @@ class LatentFeatures(nn.Module):
         """Return the module of the cut network whose output is that of a layer of the original model.
 
         Captum's layer methods need it, since containers such as a ResNet's ``"layer3"`` do not run as modules in
-        a traced graph.
+        a traced graph. Its input need not be the layer's input, so it does not serve ``attribute_to_layer_input``.
 
         Args:
             layer: name of a module of the original model, at or before the cut.
@@ -134,6 +134,10 @@ class LatentFeatures(nn.Module):
         """
         check_layer(layer, list(self._modules_of_layers), f"the network up to {self.layer!r}")
         return self.network.get_submodule(self._modules_of_layers[layer])
+
+    def train(self, mode: bool = True) -> "LatentFeatures":
+        """Stay in evaluation mode: features are read, not trained."""
+        return super().train(False)
 
     def forward(self, images: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image feature"]:
         """Compute the latent features f(x).

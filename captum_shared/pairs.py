@@ -54,7 +54,7 @@ def _leaf(tensor: Tensor, name: str, differentiable: bool) -> Tensor:
                 f"{name} must be floating point to have gradients, but are {tensor.dtype}. Convert images with "
                 ".float(); for token ids use LayerSharedAttribution at the embedding."
             )
-        return tensor
+        return tensor.clone() if tensor.is_inference() else tensor
     if not bool(torch.isfinite(tensor).all()):
         raise ValueError(f"{name} must be finite, but hold NaN or infinite pixels.")
     leaf = tensor.clone() if tensor.is_inference() else tensor

@@ -19,6 +19,10 @@ class Match:
     Attributes:
         indices: position of the references in the bank, (image, top_k).
         similarities: neuron-specific similarity of each image and reference, (image, top_k), between -1 and 1.
+
+    Example:
+        >>> Match(indices=torch.tensor([[4, 2]]), similarities=torch.tensor([[0.9, 0.5]])).indices[:, 0]
+        tensor([4])
     """
 
     indices: Int[Tensor, "image top_k"]

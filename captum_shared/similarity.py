@@ -136,9 +136,9 @@ class NeuronSimilarity(nn.Module):
         >>> encoder = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
         >>> similarity = NeuronSimilarity(encoder, LinearReadout.uniform(4))
         >>> images = torch.rand(2, 3, 2, 2)
-        >>> similarity(images, images)
-        tensor([[1.0000],
-                [1.0000]], grad_fn=...)
+        >>> similarity(images, images).detach().round(decimals=3)
+        tensor([[1.],
+                [1.]])
     """
 
     def __init__(self, features: nn.Module, readout: LinearReadout) -> None:
@@ -189,6 +189,8 @@ class NeuronSimilarity(nn.Module):
                 f"Expected one reference for each image, but got {len(images)} images and {len(references)} "
                 "references. Repeat the shorter one, for example with references.expand_as(images)."
             )
+        for module, twin in zip(self.image_features.modules(), self.reference_features.modules(), strict=True):
+            twin.training = module.training
         return self._checked(self.image_features(images)), self._checked(self.reference_features(references))
 
     def centred(self, features: Float[Tensor, "image feature"]) -> Float[Tensor, "image feature"]:

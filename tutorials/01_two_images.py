@@ -68,9 +68,6 @@ for k, neuron in enumerate(neurons):
 # Each neuron is read out linearly from the features of a network, here a small one that names parts, cut at its last
 # convolution and averaged over positions. The readout is fitted on creatures only. Does it hold for artefacts, which it never
 # saw? If it did not, its explanation of them would be worth nothing.
-#
-# Centring the features (`center=True`) is not in the paper. Features after a ReLU are all positive, so without it every pair of
-# images looks alike for the brightness of its features alone.
 
 # %%
 features = LatentFeatures(embedded_network(), "features", pool="average")
@@ -78,18 +75,18 @@ images = torch.stack([stimulus.image for stimulus in creatures])
 objects = torch.stack([stimulus.image for stimulus in artefacts])
 
 ridge = RidgeCV(np.logspace(-4, 5, 28), alpha_per_target=True)
-readout = fit_readout(features(images), creature_responses, estimator=ridge, center=True)
+readout = fit_readout(features(images), creature_responses, estimator=ridge)
 ooc_correlation = correlation(readout(features(objects)), artefact_responses)
 print("correlation with the responses to artefacts:", np.round(ooc_correlation, 2))
 
 # %% [markdown]
 # ## The pair
 #
-# The artefact that drives the first neuron most, and its reference: the creature with the highest neuron-specific similarity
+# The artefact that drives the fifth neuron most, and its reference: the creature with the highest neuron-specific similarity
 # among those that drive the neuron themselves.
 
 # %%
-target = 0
+target = 4
 similarity = NeuronSimilarity(features, readout)
 bank = ReferenceBank(similarity, images, responses=torch.from_numpy(creature_responses))
 strongest = int(artefact_responses[:, target].argmax())
@@ -156,6 +153,8 @@ for name, mass in masses.items():
     print(f"{mass:.2f}  {name}")
 
 # %% [markdown]
+# One pair shows how the method works and proves nothing about how well: `captum-shared demo` goes through all six neurons.
+#
 # ## Why not simply Captum on the encoder, called twice?
 #
 # Because Captum's layer methods hook a module and keep what its last call saw. On an encoder that is called for both images,
