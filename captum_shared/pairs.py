@@ -55,7 +55,8 @@ def _leaf(tensor: Tensor, name: str, differentiable: bool) -> Tensor:
                 ".float(); for token ids use LayerSharedAttribution at the embedding."
             )
         return tensor.clone() if tensor.is_inference() else tensor
-    if not bool(torch.isfinite(tensor).all()):
+    # the sum of finite numbers can overflow, but is quick to take, and finite only if all of them are
+    if not bool(tensor.sum().isfinite()) and not bool(tensor.isfinite().all()):
         raise ValueError(f"{name} must be finite, but hold NaN or infinite pixels.")
     leaf = tensor.clone() if tensor.is_inference() else tensor
     return leaf.detach().requires_grad_()

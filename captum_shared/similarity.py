@@ -190,7 +190,8 @@ class NeuronSimilarity(nn.Module):
                 "references. Repeat the shorter one, for example with references.expand_as(images)."
             )
         for module, twin in zip(self.image_features.modules(), self.reference_features.modules(), strict=True):
-            twin.training = module.training
+            if twin.training != module.training:
+                twin.training = module.training
         return self._checked(self.image_features(images)), self._checked(self.reference_features(references))
 
     def centred(self, features: Float[Tensor, "image feature"]) -> Float[Tensor, "image feature"]:
