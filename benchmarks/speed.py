@@ -35,7 +35,7 @@ from captum_shared import LatentFeatures, LinearReadout, NeuronSimilarity, Paral
 from captum_shared.files import write_atomically
 
 NETWORKS = {"squeezenet1_0": "features", "resnet18": "layer4", "resnet50": "layer4"}
-STEPS, CHUNK = 20, 10
+STEPS, CHUNK = 50, 10  # Captum takes 50 steps by default
 
 
 class Peer(nn.Module):

@@ -75,8 +75,8 @@ class _World:
     neurons: Sequence[SyntheticNeuron]
     creatures: Sequence[Stimulus]
     artefacts: Sequence[Stimulus]
-    creature_responses: Float[ndarray, "image neuron"]
-    artefact_responses: Float[ndarray, "image neuron"]
+    creature_responses: Float[ndarray, "creature neuron"]
+    artefact_responses: Float[ndarray, "artefact neuron"]
     similarity: NeuronSimilarity
     bank: ReferenceBank
 

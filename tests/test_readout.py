@@ -197,7 +197,7 @@ MANY_NEURONS = [
     linear_model.LinearRegression(),
     linear_model.LinearRegression(fit_intercept=False),
     linear_model.Ridge(),
-    linear_model.Ridge(alpha=[1.0, 2.0, 3.0]),
+    linear_model.Ridge(alpha=np.array([1.0, 2.0, 3.0])),
     linear_model.RidgeCV(alphas=ALPHAS, alpha_per_target=True),
     linear_model.Lasso(alpha=0.1),
     linear_model.ElasticNet(alpha=0.1),
