@@ -34,7 +34,8 @@ def select_neurons(n_images: int, n_neurons: int, target: TargetType) -> Int[Ten
         >>> select_neurons(2, 4, [3, 0])
         tensor([3, 0])
     """
-    neurons = torch.arange(n_neurons).expand(n_images, n_neurons)
+    device = target.device if isinstance(target, Tensor) else None
+    neurons = torch.arange(n_neurons, device=device).expand(n_images, n_neurons)
     selected: Tensor = _select_targets(neurons, target)
     if selected[0].numel() != 1:
         raise AssertionError(

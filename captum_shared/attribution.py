@@ -13,53 +13,13 @@ from captum.attr import (
 )
 from captum.log import log_usage
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from captum_shared._captum import TargetType
 from captum_shared.pairs import Pair, checked_pair
+from captum_shared.projection import SharedProjection
 from captum_shared.similarity import NeuronSimilarity
-
-
-@final
-class SharedProjection(nn.Module):
-    r"""The function whose maps are the shared-feature maps: with the shared weights h held constant,
-
-    .. math:: g(x, r) = h \cdot f(x) + h \cdot f(r)
-
-    Its gradient is (J_f(x)ᵀ h, J_f(r)ᵀ h). Measures such as ``captum.metrics.infidelity`` have to be taken against
-    it, with ``additional_forward_args=h``: the similarity s itself has another gradient.
-
-    Args:
-        similarity: the twins.
-
-    Example:
-        >>> from captum_shared.readout import LinearReadout
-        >>> similarity = NeuronSimilarity(nn.Flatten(), LinearReadout.uniform(3))
-        >>> image = torch.tensor([[[1.0, 2.0, 2.0]]])
-        >>> h = similarity.shared_weights(image, image)
-        >>> SharedProjection(similarity)(image, image, h)
-        tensor([3.7778])
-    """  # noqa: D415
-
-    def __init__(self, similarity: NeuronSimilarity) -> None:
-        super().__init__()
-        self.similarity = similarity
-
-    def forward(
-        self, images: Tensor, references: Tensor, weights: Float[Tensor, "image feature"]
-    ) -> Float[Tensor, " image"]:
-        """Compute g.
-
-        Args:
-            images: inputs x of the encoder.
-            references: as many inputs r.
-            weights: the shared weights h of each pair.
-
-        Returns:
-            One number a pair.
-        """
-        image_features, reference_features = self.similarity.latent_features(images, references)
-        return (weights * (image_features + reference_features)).sum(1)
+from captum_shared.twins import evaluation_mode
 
 
 @final
@@ -92,6 +52,7 @@ class ParallelSharedAttribution(GradientAttribution):
         centre the features; here that is a property of the readout (``feature_mean``, zero by default).
 
     Example:
+        >>> from torch import nn
         >>> from captum_shared import LatentFeatures, LinearReadout
         >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
         >>> similarity = NeuronSimilarity(LatentFeatures(network, "1"), LinearReadout(torch.randn(5, 4)))
@@ -113,7 +74,7 @@ class ParallelSharedAttribution(GradientAttribution):
             raise TypeError(f"similarity must be a NeuronSimilarity, but got {type(similarity).__name__}.")
         super().__init__(similarity)
         self.projection = SharedProjection(similarity)
-        self._method = _captum_method(self.projection, jacobian, multiply_by_inputs)
+        self._method: Any = _captum_method(self.projection, jacobian, multiply_by_inputs)
         self._multiplies_by_inputs = bool(
             multiply_by_inputs if self._method is None else self._method.multiplies_by_inputs
         )
@@ -151,18 +112,12 @@ class ParallelSharedAttribution(GradientAttribution):
             RuntimeError: in inference mode.
         """
         images, references = checked_pair(inputs)
-        if self._method is None:
-            if kwargs:
-                raise TypeError(
-                    f"Plain gradients take no {', '.join(kwargs)}. Choose another jacobian, or leave it out."
-                )
-            maps, delta = self._backpropagate(images, references, target), None
-        else:
-            weights = self.forward_func.shared_weights(images, references, target)
-            if "baselines" in kwargs:
-                kwargs["baselines"] = _pair_of(kwargs["baselines"])
-            result = self._method.attribute((images, references), additional_forward_args=(weights,), **kwargs)
-            maps, delta = result if kwargs.get("return_convergence_delta") else (result, None)
+        with evaluation_mode(self.forward_func):
+            if self._method is None:
+                maps, delta = self._backpropagate(images, references, target, **kwargs), None
+            else:
+                result = self._run(images, references, target, **kwargs)
+                maps, delta = result if kwargs.get("return_convergence_delta") else (result, None)
         finished = (_finished(maps[0], images), _finished(maps[1], references))
         return finished if delta is None else (finished, delta)
 
@@ -189,15 +144,26 @@ class ParallelSharedAttribution(GradientAttribution):
         Returns:
             One number a pair: sum of the maps minus what they should sum to.
         """
+        if additional_forward_args is not None:
+            raise TypeError("The similarity of a pair takes no additional_forward_args. Leave them out.")
         images, references = checked_pair(end_point)
-        weights = self.forward_func.shared_weights(images, references, target)
-        completeness = GradientAttribution(self.projection)
-        delta: Tensor = completeness.compute_convergence_delta(
-            attributions, _pair_of(start_point), (images, references), additional_forward_args=(weights,)
-        )
+        with evaluation_mode(self.forward_func):
+            weights = self.forward_func.shared_weights(images, references, target)
+            delta: Tensor = GradientAttribution(self.projection).compute_convergence_delta(
+                attributions, _pair_of(start_point), (images, references), additional_forward_args=(weights,)
+            )
         return delta
 
-    def _backpropagate(self, images: Tensor, references: Tensor, target: TargetType) -> Pair:
+    def _run(self, images: Tensor, references: Tensor, target: TargetType, **kwargs: Any) -> Any:
+        """Let Captum's method attribute x ↦ h·f(x)."""
+        weights = self.forward_func.shared_weights(images, references, target)
+        if "baselines" in kwargs:
+            kwargs["baselines"] = _pair_of(kwargs["baselines"])
+        return self._method.attribute((images, references), additional_forward_args=(weights,), **kwargs)
+
+    def _backpropagate(self, images: Tensor, references: Tensor, target: TargetType, **kwargs: Any) -> Pair:
+        if kwargs:
+            raise TypeError(f"Plain gradients take no {', '.join(kwargs)}. Choose another jacobian, or leave it out.")
         similarity: NeuronSimilarity = self.forward_func
         with torch.enable_grad():
             features = similarity.latent_features(images, references)
@@ -228,6 +194,7 @@ class LayerSharedAttribution(LayerAttribution, GradientAttribution):
         ValueError: if there is no such layer.
 
     Example:
+        >>> from torch import nn
         >>> from captum_shared import LatentFeatures, LinearReadout
         >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
         >>> similarity = NeuronSimilarity(LatentFeatures(network, "1"), LinearReadout(torch.randn(5, 4)))
@@ -272,9 +239,14 @@ class LayerSharedAttribution(LayerAttribution, GradientAttribution):
             RuntimeError: in inference mode.
         """
         images, references = checked_pair(inputs, differentiable=False)
-        weights = self.forward_func.shared_weights(images, references, target)
-        maps = self._method.attribute((images, references), additional_forward_args=(weights,))
+        with evaluation_mode(self.forward_func):
+            weights = self.forward_func.shared_weights(images, references, target)
+            maps = self._method.attribute((images, references), additional_forward_args=(weights,))
         return maps[0].detach().contiguous(), maps[1].detach().contiguous()
+
+    def compute_convergence_delta(self, *args: Any, **kwargs: Any) -> Tensor:
+        """There is none: away from the cut the maps have no sum to converge to."""
+        raise NotImplementedError("LayerSharedAttribution has no convergence delta. See ParallelSharedAttribution.")
 
 
 def _captum_method(
@@ -284,7 +256,7 @@ def _captum_method(
     if jacobian == "gradient":
         return None
     method: Any = IntegratedGradients if jacobian == "integrated_gradients" else jacobian
-    if not (isinstance(method, type) and issubclass(method, Attribution)):
+    if not (isinstance(method, type) and issubclass(method, Attribution) and hasattr(method, "attribute")):
         raise ValueError(
             "jacobian must be 'gradient', 'integrated_gradients' or an attribution class of Captum, "
             f"but got {jacobian!r}."

@@ -1,6 +1,7 @@
 """The command line: explain a pair of images, run the demo."""
 
 import functools
+import math
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,9 @@ import typer
 from PIL import Image
 
 from captum_shared.demo import DemoNeuron, run_demo
-from captum_shared.explain import PairExplanation, encoder, explain_pair
+from captum_shared.explain import EMBEDDED, PairExplanation, encoder, explain_pair
 from captum_shared.features import Pool
-from captum_shared.figures import pair_figure, save_figure
+from captum_shared.figures import check_output, pair_figure, save_figure
 from captum_shared.files import write_atomically
 from captum_shared.images import load_images, to_display
 from captum_shared.readout import LinearReadout
@@ -36,7 +37,7 @@ def _told(command: Callable[..., None]) -> Callable[..., None]:
     def wrapper(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except (ValueError, TypeError, OSError) as error:
+        except (ValueError, TypeError, OSError, RuntimeError) as error:
             typer.echo(f"captum-shared: {error}", err=True)
             raise typer.Exit(2) from error
 
@@ -66,24 +67,30 @@ def explain(
     output: Annotated[Path, typer.Option(help="The figure; the maps go beside it as .npz.")] = Path("pair.png"),
 ) -> None:
     """Show what an image shares with a reference, for one neuron."""
-    features = encoder(model, weights, layer, pool).to(_available(device))
-    assert features.preprocess is not None
-    images = load_images([image, *references], features.preprocess).to(device)
+    check_output(output)
+    if weights is None and model != EMBEDDED:
+        raise ValueError(f"Name the weights of {model}: --weights DEFAULT for those of torchvision, or a file.")
+    features, preprocess = encoder(model, weights, layer, pool)
+    features = features.to(_available(device))
+    images = load_images([image, *references], preprocess).to(device)
     with torch.no_grad():
         n_features = features(images[:1]).shape[1]
     chosen = LinearReadout.uniform(n_features) if readout is None else LinearReadout.load(readout)
-    similarity = NeuronSimilarity(features, chosen.to(device))
+    similarity = NeuronSimilarity(features, chosen.to(images))
+    if neuron is not None and readout is None:
+        raise ValueError("--neuron chooses among the neurons of a --readout: give both, or neither for plain cosine.")
     target = _neuron(chosen, neuron)
+    seen_by = "plain cosine" if readout is None else f"neuron {chosen.neuron_names[target]}"
     options = {}
     if jacobian == "integrated_gradients":
-        grey = features.preprocess(Image.new("RGB", (512, 512), (128, 128, 128)))
+        grey = preprocess(Image.new("RGB", (512, 512), (128, 128, 128)))
         options = {"baselines": grey.to(images)[None], "internal_batch_size": 16}
     found = explain_pair(similarity, images[:1], images[1:], target=target, jacobian=jacobian, **options)
     reference = references[found.reference]
-    _print_similarities(found, references, f"neuron {chosen.neuron_names[target]}" if readout else "plain cosine")
-    shown = to_display(images[[0, 1 + found.reference]], features.preprocess).cpu()
-    title = f"similarity {float(found.similarities[found.reference]):.2f}"
-    panels = found.panels(shown, (image.name, reference.name))
+    _print_similarities(found, references, seen_by)
+    shown = to_display(images[[0, 1 + found.reference]], preprocess)
+    title = f"{seen_by} of {model}, {layer}: similarity {float(found.similarities[found.reference]):.2f}"
+    panels = found.panels(shown, (f"image: {image.name}", f"reference: {reference.name}"))
     save_figure(pair_figure(*panels, title=title), output)
     _save_maps(found, output.with_suffix(".npz"), image, references)
     typer.echo(f"Wrote {output} and {output.with_suffix('.npz')}.")
@@ -120,8 +127,8 @@ def _neuron(readout: LinearReadout, neuron: str | None) -> int:
     if neuron is not None:
         return readout.neuron_index(int(neuron) if neuron.isdigit() and neuron not in readout.neuron_names else neuron)
     if readout.n_neurons > 1:
-        names = ", ".join(readout.neuron_names[:10])
-        raise ValueError(f"The readout has {readout.n_neurons} neurons ({names} ...): choose one with --neuron.")
+        names = ", ".join(readout.neuron_names[:10]) + (", ..." if readout.n_neurons > 10 else "")
+        raise ValueError(f"The readout has {readout.n_neurons} neurons ({names}): choose one with --neuron.")
     return 0
 
 
@@ -150,8 +157,11 @@ def _save_maps(found: PairExplanation, path: Path, image: Path, references: list
 
 def _print_masses(neurons: list[DemoNeuron]) -> None:
     known = [found for found in neurons if found.shared_parts]
+    if not known:
+        typer.echo("\nNo pair shares a part that drives its neuron, so there is nothing to compare maps with.")
+        return
     typer.echo("\nshare of the map that falls on the shared parts, mean of the neurons (the parts' area is chance)")
     typer.echo(f"{'area':<32}{statistics.fmean(found.area_of_shared_part for found in known):.2f}")
     for method in known[0].mass_in_shared_part:
         masses = [mass for found in known if (mass := found.mass_in_shared_part[method]) is not None]
-        typer.echo(f"{method:<32}{statistics.fmean(masses):.2f}")
+        typer.echo(f"{method:<32}{statistics.fmean(masses) if masses else math.nan:.2f}")

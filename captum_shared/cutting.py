@@ -1,9 +1,7 @@
-"""Cut a network at a named layer, and copy module trees over one set of weights."""
+"""Cut a network at a named layer."""
 
 import contextlib
-import copy
 import difflib
-import itertools
 import math
 import operator
 from collections.abc import Callable, Collection
@@ -13,35 +11,15 @@ import torch
 import torchvision
 from torch import Tensor, fx, nn
 
+from captum_shared.twins import tied_copy
+
 _RELUS: Final = (nn.functional.relu, nn.functional.relu_, torch.relu, torch.relu_, "relu", "relu_")
 _IN_PLACE_OPERATORS: Final = {
     getattr(operator, f"i{name}"): getattr(operator, name) for name in ("add", "sub", "mul", "truediv")
 }
 
 
-def tied_copy(module: nn.Module, tie: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> nn.Module:
-    """Copy a module tree over one set of parameters and buffers.
-
-    Hooks, and with them every layer method of Captum, see the calls of the copy and of the original apart,
-    while no weight is held twice.
-
-    Args:
-        module: any module.
-        tie: what stands in the copy for each parameter and buffer; by default the tensor itself.
-
-    Returns:
-        A deep copy that shares its parameters and buffers with ``module``.
-
-    Example:
-        >>> original = nn.Linear(2, 1)
-        >>> tied_copy(original).weight is original.weight
-        True
-    """
-    memo = {id(tensor): tie(tensor) for tensor in itertools.chain(module.parameters(), module.buffers())}
-    return copy.deepcopy(module, memo)
-
-
-def cut(model: nn.Module, layer: str) -> tuple[nn.Module, dict[str, str]]:
+def cut(model: nn.Module, layer: str) -> tuple[nn.Module, dict[str, str], nn.Module | None]:
     """Cut a network at a layer, without touching it.
 
     Args:
@@ -50,19 +28,24 @@ def cut(model: nn.Module, layer: str) -> tuple[nn.Module, dict[str, str]]:
 
     Returns:
         A frozen module in evaluation mode, over the memory of ``model``, from its input to the layer's output; and
-        the name in it of the module that has the output of each layer of ``model`` up to the cut.
+        the name in it of the module that has the output of each layer of ``model`` up to the cut; and, where the
+        first was made by tracing, the model itself stopped at the layer, to compare it with.
 
     Raises:
         ValueError: if there is no such layer, or it has no output to cut at.
 
     Example:
-        >>> network, modules = cut(nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1)), "1")
+        >>> network, modules, original = cut(nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1)), "1")
         >>> network(torch.zeros(5, 3)).shape, modules
         (torch.Size([5, 2]), {'0': '0', '1': '1'})
     """
     names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     check_layer(layer, names, type(model).__name__)
     model = tied_copy(model, _frozen_view).eval()
+    for module in model.modules():  # hooks of the caller's, but not those before a forward pass, which make weights
+        module._forward_hooks.clear()
+        module._backward_hooks.clear()
+    original = tied_copy(model)
     layer = next(name for name, module in model.named_modules() if module is model.get_submodule(layer))
     overwriting = {name for name, module in model.named_modules() if getattr(module, "inplace", False) is True}
     for name in overwriting:
@@ -71,7 +54,7 @@ def cut(model: nn.Module, layer: str) -> tuple[nn.Module, dict[str, str]]:
     try:
         graph = tracer.trace(model)
     except Exception:  # a model may fail to trace in any way at all; what it does when it runs is not lost
-        return _StoppedNetwork(model, layer), {name: f"model.{name}" for name in names}
+        return _StoppedNetwork(model, layer), {name: f"model.{name}" for name in names}, None
     if layer not in tracer.outputs:
         raise ValueError(
             f"Layer {layer!r} exists but its output is not a single tensor that the model computes in evaluation mode. "
@@ -80,7 +63,7 @@ def cut(model: nn.Module, layer: str) -> tuple[nn.Module, dict[str, str]]:
     _erase_unneeded(graph, tracer.outputs[layer])
     graph.output(tracer.outputs[layer])
     modules = _hook_points(model, graph, tracer.outputs)
-    return fx.GraphModule(model, graph), modules
+    return fx.GraphModule(model, graph), modules, _StoppedNetwork(original, layer, tracer.calls[layer])
 
 
 def check_layer(layer: str, names: list[str], where: str) -> None:
@@ -123,15 +106,17 @@ class _Tracer(fx.Tracer):
         self.outputs: dict[str, fx.Node] = {}
         self._overwriting = overwriting  # none when fx builds the graph anew from its own code, as pickle does
         self._overwritten: dict[fx.Node, fx.Node] = {}
-        self._calls: dict[str, int] = {}
+        self.calls: dict[str, int] = {}
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Proxy(node, self)
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         result = super().call_module(m, forward, args, kwargs)
+        path = self.path_of_module(m)
+        self.calls[path] = self.calls.get(path, 0) + 1
         if isinstance(result, fx.Proxy):
-            self.outputs[self.path_of_module(m)] = result.node
+            self.outputs[path] = result.node
         return result
 
     def create_node(self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **named: Any) -> fx.Node:
@@ -167,10 +152,10 @@ class _Tracer(fx.Tracer):
 
     def _own_copy(self, target: str) -> str:
         """Name a copy of the module for every call of it but the first."""
-        self._calls[target] = self._calls.get(target, 0) + 1
-        if self._calls[target] == 1:
+        earlier = self.calls.get(target, 0)
+        if earlier == 0:
             return target
-        return self._add(f"{target}_call{self._calls[target]}", tied_copy(self.root.get_submodule(target)))
+        return self._add(f"{target}_call{earlier + 1}", tied_copy(self.root.get_submodule(target)))
 
     def _unchained(self, target: str, args: Any) -> Any:
         """Keep activations and poolings from handing on one tensor: it mixes up the hooks of Captum's DeepLift."""
@@ -226,19 +211,23 @@ class _LastCallReached(Exception):  # noqa: N818  (it is no error)
 
 @final
 class _StoppedNetwork(nn.Module):
-    """A network whose forward pass ends at the last call of a layer; the first, which counts the calls, is whole."""
+    """A network whose forward pass ends at the last call of a layer.
 
-    def __init__(self, model: nn.Module, layer: str) -> None:
+    Where the number of calls is not known, the first pass counts them and is whole.
+    """
+
+    def __init__(self, model: nn.Module, layer: str, n_calls: int | None = None) -> None:
         super().__init__()
         self.model = model
         self.layer = layer
-        self._n_calls: int | None = None
+        self._n_calls = n_calls
 
     def forward(self, images: Tensor) -> Any:
         outputs: list[object] = []
 
-        def keep(module: nn.Module, inputs: object, output: object) -> None:
-            outputs.append(output)
+        def keep(module: nn.Module, inputs: object, output: Any) -> None:
+            whole = self._n_calls is None and isinstance(output, Tensor)
+            outputs.append(output.clone() if whole else output)  # what comes after may overwrite it
             if len(outputs) == self._n_calls:
                 raise _LastCallReached
 

@@ -1,5 +1,7 @@
 """One pair of photographs from files to maps."""
 
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_shared.attribution import LayerSharedAttribution, ParallelSharedAttribution
+from captum_shared.checkpoints import load_torchvision
 from captum_shared.features import LatentFeatures, Pool
 from captum_shared.figures import Panel
 from captum_shared.heatmaps import heatmap
@@ -56,7 +59,7 @@ class PairExplanation:
         return heatmap(attribution.cpu(), self.size)[0]
 
 
-def encoder(model: str, weights: str | None, layer: str, pool: Pool) -> LatentFeatures:
+def encoder(model: str, weights: str | None, layer: str, pool: Pool) -> tuple[LatentFeatures, Callable[[Any], Tensor]]:
     """Build the encoder that the command line names.
 
     Args:
@@ -66,22 +69,22 @@ def encoder(model: str, weights: str | None, layer: str, pool: Pool) -> LatentFe
         pool: the pooling.
 
     Returns:
-        Features with their preprocessing.
+        The features, and the preprocessing from a photograph to their input.
 
     Raises:
         ValueError: if model, weights, layer or pooling do not fit.
 
     Example:
-        >>> encoder("embedded", None, "features", "average").preprocess is None
-        False
+        >>> features, preprocess = encoder("embedded", None, "features", "average")
+        >>> features.feature_shape
+        (128,)
     """
     if model != EMBEDDED:
-        return LatentFeatures.from_torchvision(model, weights=weights, layer=layer, pool=pool)
+        network, preprocess = load_torchvision(model, weights)
+        return LatentFeatures(network, layer, pool=pool), preprocess
     if weights is not None:
         raise ValueError("The embedded network comes with its weights: leave out the weights, or name another model.")
-    features = LatentFeatures(embedded_network(), layer, pool=pool)
-    features.preprocess = rgb_preprocess(112)
-    return features
+    return LatentFeatures(embedded_network(), layer, pool=pool), rgb_preprocess(112)
 
 
 def explain_pair(
@@ -111,7 +114,7 @@ def explain_pair(
 
     Example:
         >>> from captum_shared import LinearReadout
-        >>> features = encoder("embedded", None, "features", "average")
+        >>> features, preprocess = encoder("embedded", None, "features", "average")
         >>> similarity = NeuronSimilarity(features, LinearReadout.uniform(features.feature_shape[0]))
         >>> images = torch.rand(3, 3, 112, 112)
         >>> explain_pair(similarity, images[:1], images[[2, 0]], target=0).reference
@@ -121,10 +124,20 @@ def explain_pair(
     match = bank.search(image, target, top_k=len(references))
     best = int(match.indices[0, 0])
     pair = (image, references[best : best + 1])
-    method = ParallelSharedAttribution(similarity, getattr(captum.attr, jacobian, jacobian))
+    method = ParallelSharedAttribution(similarity, _jacobian(jacobian, options))
     maps = {f"shared, {jacobian.replace('_', ' ')}": method.attribute(pair, target, **options)}
     layer_maps = LayerSharedAttribution(similarity).attribute(pair, target)
-    if layer_maps[0].ndim == 4:
+    if layer_maps[0].ndim == 4 and not getattr(similarity.image_features, "channels_last", False):
         maps["shared, layer"] = layer_maps
     similarities = torch.empty(len(references)).scatter_(0, match.indices[0].cpu(), match.similarities[0].cpu().float())
     return PairExplanation(best, similarities, maps, (image.shape[2], image.shape[3]))
+
+
+def _jacobian(name: str, options: Mapping[str, Any]) -> Any:
+    method = getattr(captum.attr, name, name)
+    if isinstance(method, type) and hasattr(method, "attribute"):
+        parameters = list(inspect.signature(method.attribute).parameters.values())[2:]
+        missing = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+        if set(missing) - set(options):
+            raise ValueError(f"{name} needs {', '.join(missing)}, for which there is no option here. Use it in Python.")
+    return method

@@ -36,6 +36,7 @@ class LatentFeatures(nn.Module):
         network: the cut network.
         cut: an identity whose output is the activation at the cut before pooling: the place for Captum's layer
             methods, such as ``LayerGradCam(similarity, similarity.image_features.cut)``.
+        channels_last: whether the activation at the cut turned out to have its channels last (``pool="none"`` only).
         preprocess: photograph to network input, where known (``from_torchvision``); otherwise None.
 
     Raises:
@@ -56,12 +57,18 @@ class LatentFeatures(nn.Module):
             raise ValueError(f"pool must be one of {', '.join(get_args(Pool))}, but got {pool!r}.")
         self.layer: str = layer
         self.pool: Pool = pool
-        self.network, self._modules_of_layers = cut(model, layer)
+        if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
+            raise TypeError(f"model must be an ordinary torch.nn.Module, not {type(model).__name__}.")
+        self.network, self._modules_of_layers, original = cut(model, layer)
+        self._unchecked = [] if original is None else [original]  # in a list, so that it is no part of the features
         self.cut = nn.Identity()
         self.preprocess: Callable[[Any], Tensor] | None = None
-        self._n_class_tokens = int(any(hasattr(model, name) for name in ("class_token", "cls_token")))
-        self._image_size = int(getattr(model, "image_size", 224))
+        self.channels_last = False
+        self._n_class_tokens = _class_tokens(model)
+        size = getattr(model, "image_size", 224)
+        self._image_size: int = size[0] if isinstance(size, tuple) else size
         self._feature_shape: tuple[int, ...] | None = None
+        self.eval()
 
     @classmethod
     def from_torchvision(
@@ -108,8 +115,7 @@ class LatentFeatures(nn.Module):
                 )
             with torch.no_grad():
                 self(weight.new_zeros(1, weight.shape[1], self._image_size, self._image_size))
-        assert self._feature_shape is not None
-        return self._feature_shape
+        return self._feature_shape or ()
 
     def layer_module(self, layer: str) -> nn.Module:
         """Return the module of the cut network whose output is that of a layer of the original model.
@@ -151,7 +157,13 @@ class LatentFeatures(nn.Module):
         Raises:
             ValueError: if the layer's output is not a tensor, or cannot be pooled as asked.
         """
+        if images.ndim != 4:
+            raise ValueError(
+                f"Expected images of shape (image, channel, height, width), but got {tuple(images.shape)}. For one "
+                "image use image[None]."
+            )
         activation = self.cut(self.network(images))
+        self._compare_with_original(activation, images)
         self._check_activation(activation, images)
         pooled: Tensor = self._pooled(activation)
         self._feature_shape = tuple(pooled.shape[1:])
@@ -168,14 +180,31 @@ class LatentFeatures(nn.Module):
                 f"pool='class_token' needs (image, token, feature) of a model with a class token, but layer "
                 f"{self.layer!r} gives shape {tuple(activation.shape)}. Use pool='average'."
             )
-        if activation.ndim == 4 and images.ndim == 4 and images.shape[2] == images.shape[3]:
-            _, first, height, width = activation.shape
-            if first == height != width and self.pool != "none":
+        self.channels_last = activation.ndim == 4 and _is_channels_last(activation, images)
+        if self.channels_last and self.pool != "none":
+            raise ValueError(
+                f"Layer {self.layer!r} gives shape {tuple(activation.shape)}, channels last, so channels would be "
+                "taken for positions. Choose a layer with channels first, such as 'permute' in torchvision's Swin."
+            )
+
+    def _compare_with_original(self, activation: object, images: Tensor) -> None:
+        """On the first image, make sure that what was traced computes what the model computes."""
+        if not self._unchecked or len(images) == 0:
+            return
+        with torch.no_grad():
+            expected = self._unchecked[0].to(images)(images[:1])
+        if isinstance(expected, Tensor) and isinstance(activation, Tensor):
+            tolerance = 1e-3 * float(expected.abs().nan_to_num(0, 0, 0).max())
+            if not torch.allclose(activation[:1].detach(), expected, rtol=1e-3, atol=tolerance, equal_nan=True):
                 raise ValueError(
-                    f"Layer {self.layer!r} gives shape {tuple(activation.shape)} for square images: channels last, so "
-                    "pooling would mix channels with positions. Choose a layer with channels first, such as 'permute' "
-                    "in torchvision's Swin transformers."
+                    f"The model cut at {self.layer!r} does not compute what the model itself computes there, as its "
+                    "code tests the type of its input or writes into views. Cut it by hand: any module from images to "
+                    "(image, feature) can take the place of LatentFeatures."
                 )
+        self._unchecked = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_unchecked": []}
 
     def _pooled(self, activation: Tensor) -> Tensor:
         if self.pool == "none" or activation.ndim == 2:
@@ -187,3 +216,21 @@ class LatentFeatures(nn.Module):
         else:
             positions = activation.flatten(2)
         return positions.mean(-1) if self.pool == "average" else positions.amax(-1)
+
+
+def _class_tokens(model: nn.Module) -> int:
+    """Count the tokens that stand before those of the positions."""
+    for module in model.modules():
+        if any(isinstance(getattr(module, name, None), Tensor) for name in ("class_token", "cls_token")):
+            return int(getattr(module, "num_prefix_tokens", 1))
+    return 0
+
+
+def _is_channels_last(activation: Tensor, images: Tensor) -> bool:
+    """Tell by the proportions of the images, give or take one position."""
+
+    def fits(height: int, width: int) -> bool:
+        return abs(height * images.shape[3] - width * images.shape[2]) <= max(images.shape[2:])
+
+    _, first, second, third = activation.shape
+    return fits(first, second) and not fits(second, third)

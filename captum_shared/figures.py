@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from numpy import ndarray
 from torch import Tensor
 
 from captum_shared.files import write_atomically
@@ -39,7 +40,7 @@ def pair_figure(image: Panel, reference: Panel, *, title: str = "", vmax: Mappin
     """Draw an image above its reference, and beside each the maps of every method.
 
     The two maps of a method share one scale from zero, written on its colour bar, so that their strengths can be
-    compared. Colour and opacity grow with the map; a thin line surrounds what is above half of the scale, so that the
+    compared. Colour grows with the map, and opacity up to half of the scale, where a thin line is drawn, so that the
     figure can be read without colour.
 
     Args:
@@ -74,7 +75,7 @@ def pair_figure(image: Panel, reference: Panel, *, title: str = "", vmax: Mappin
             drawn = _draw_overlay(row[column], panel, heat, top)
         grid[0, column].set_title(method, fontsize=9)
         bar = figure.colorbar(drawn, ax=grid[:, column], location="bottom", shrink=0.85, pad=0.02)
-        bar.set_label("both images on one scale", fontsize=7, loc="left")
+        bar.set_label("attribution, both images on one scale", fontsize=7, loc="left")
         bar.ax.tick_params(labelsize=7)
         bar.formatter.set_powerlimits((-2, 3))  # type: ignore[attr-defined]
         bar.ax.xaxis.get_offset_text().set_fontsize(7)
@@ -100,16 +101,30 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         ['empty.png']
         >>> folder.cleanup()
     """
-    path = Path(path)
-    formats = figure.canvas.get_supported_filetypes()
-    if path.suffix.lstrip(".").lower() not in formats:
-        raise ValueError(f"Cannot write a figure to {path}: give it one of the extensions {', '.join(formats)}.")
+    check_output(path)
     with write_atomically(path) as temporary:
         figure.savefig(temporary)
 
 
+def check_output(path: str | Path) -> None:
+    """Raise an error if no figure can be written to a path, before there is one.
+
+    Args:
+        path: where a figure is to go.
+
+    Raises:
+        ValueError: if its extension is not a format that matplotlib writes, or it is a folder.
+
+    Example:
+        >>> check_output("pair.pdf")
+    """
+    formats = Figure().canvas.get_supported_filetypes()
+    if Path(path).is_dir() or Path(path).suffix.lstrip(".").lower() not in formats:
+        raise ValueError(f"Cannot write a figure to {path}: give it one of the extensions {', '.join(formats)}.")
+
+
 def _draw_image(axes: Axes, panel: Panel) -> None:
-    axes.imshow(panel.image.permute(1, 2, 0).numpy())
+    axes.imshow(_array(panel.image.permute(1, 2, 0)))
     _outline(axes, panel)
     axes.set_title(panel.title, fontsize=9)
     axes.set_axis_off()
@@ -117,11 +132,11 @@ def _draw_image(axes: Axes, panel: Panel) -> None:
 
 def _draw_overlay(axes: Axes, panel: Panel, heat: Tensor, top: float) -> Any:
     """Draw the map over a pale grey image; a map of zeros leaves the image bare."""
-    grey = _GREY_FLOOR + (1 - _GREY_FLOOR) * panel.image.mean(0).numpy()
+    grey = _GREY_FLOOR + (1 - _GREY_FLOOR) * _array(panel.image.mean(0))
     axes.imshow(grey, cmap="gray", vmin=0, vmax=1)
-    values = heat.numpy()
+    values = _array(heat)
     norm = Normalize(0, top if top > 0 else 1, clip=True)
-    drawn = axes.imshow(values, cmap=_COLOURS, norm=norm, alpha=0.85 * np.sqrt(np.asarray(norm(values))))
+    drawn = axes.imshow(values, cmap=_COLOURS, norm=norm, alpha=0.85 * np.clip(2 * np.asarray(norm(values)), 0, 1))
     if values.max() > 0.5 * norm.vmax > 0:  # type: ignore[operator]
         axes.contour(values, levels=[0.5 * norm.vmax], colors="white", linewidths=0.7)  # type: ignore[operator]
     _outline(axes, panel)
@@ -133,4 +148,8 @@ def _draw_overlay(axes: Axes, panel: Panel, heat: Tensor, top: float) -> Any:
 def _outline(axes: Axes, panel: Panel) -> None:
     if panel.region is not None and 0 < int(panel.region.sum()) < panel.region.numel():
         for width, colour in ((2.2, "black"), (1.1, "cyan")):
-            axes.contour(panel.region.numpy().astype(float), levels=[0.5], colors=colour, linewidths=width)
+            axes.contour(_array(panel.region), levels=[0.5], colors=colour, linewidths=width)
+
+
+def _array(tensor: Tensor) -> ndarray:
+    return tensor.detach().float().cpu().numpy()

@@ -248,7 +248,7 @@ class LinearReadout(nn.Module):
         """Predict the responses.
 
         Args:
-            features: latent features, (image, feature), on the device of the readout. The prediction is computed
+            features: latent features, (image, feature), on any device. The prediction is computed
                 in the wider of the two dtypes.
 
         Returns:
@@ -263,7 +263,8 @@ class LinearReadout(nn.Module):
                 "network, layer and pooling that the readout was fitted on."
             )
         dtype = torch.promote_types(features.dtype, self.weight.dtype)
-        return nn.functional.linear(features.to(dtype), self.weight.to(dtype), self.bias.to(dtype))
+        weight, bias = (buffer.to(features.device, dtype) for buffer in (self.weight, self.bias))
+        return nn.functional.linear(features.to(dtype), weight, bias)
 
     def extra_repr(self) -> str:
         """Numbers of neurons and features, for ``print``."""

@@ -5,11 +5,13 @@ from typing import final
 
 import torch
 from jaxtyping import Float, Int
+from numpy import ndarray
 from torch import Tensor
 from tqdm import tqdm
 
 from captum_shared._captum import TargetType, select_neurons
 from captum_shared.similarity import NeuronSimilarity, pairwise_similarity
+from captum_shared.twins import evaluation_mode
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class ReferenceBank:
         similarity: NeuronSimilarity,
         images: Tensor,
         *,
-        responses: Tensor | None = None,
+        responses: Tensor | ndarray | None = None,
         driver_fraction: float = 0.25,
         batch_size: int = 64,
         progress: bool = False,
@@ -74,13 +76,12 @@ class ReferenceBank:
         if not 0 < driver_fraction <= 1:
             raise ValueError(f"driver_fraction must be above 0 and at most 1, but is {driver_fraction}.")
         self.similarity = similarity
-        with torch.no_grad():
-            batches = tqdm(torch.split(images, batch_size), desc="features of the references", disable=not progress)
-            self._features = torch.cat([similarity.reference_features(batch) for batch in batches])
-            predicted = similarity.readout(self._features)
+        self._batch_size = batch_size
+        self._features = self._features_of(images, progress=progress)
+        predicted: Tensor = similarity.readout(self._features)
         if responses is not None:
-            _check_responses(responses, predicted)
-            recorded = responses.to(predicted)
+            recorded = torch.as_tensor(responses).to(predicted)
+            _check_responses(recorded, predicted)
             predicted = torch.where(recorded.isnan(), predicted, recorded)
         self.responses: Float[Tensor, "reference neuron"] = predicted
         self._n_drivers = max(1, round(driver_fraction * len(images)))
@@ -120,10 +121,16 @@ class ReferenceBank:
         if len(images) == 0:
             raise ValueError("Expected at least one image to find a reference for, but the batch is empty.")
         neurons = select_neurons(len(images), self.similarity.readout.n_neurons, target)
-        with torch.no_grad():
-            features = self.similarity.image_features(images)
-            found = [self._ranked(row, int(neuron), top_k) for row, neuron in zip(features, neurons, strict=True)]
+        features = self._features_of(images, progress=False)
+        found = [self._ranked(row, int(neuron), top_k) for row, neuron in zip(features, neurons, strict=True)]
         return Match(*(torch.stack(part) for part in zip(*found, strict=True)))
+
+    @torch.no_grad()
+    def _features_of(self, images: Tensor, *, progress: bool) -> Tensor:
+        encoder, checked = self.similarity.image_features, self.similarity.checked
+        batches = tqdm(torch.split(images, self._batch_size), desc="features of the references", disable=not progress)
+        with evaluation_mode(encoder):
+            return torch.cat([checked(encoder(batch)) for batch in batches])
 
     def _ranked(self, features: Tensor, neuron: int, top_k: int) -> tuple[Tensor, Tensor]:
         drivers = self.drivers(neuron)

@@ -1,15 +1,16 @@
 """Neuron-specific similarity of two images, and the features that make it up."""
 
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from captum_shared._captum import TargetType, select_neurons
-from captum_shared.cutting import check_layer, tied_copy
+from captum_shared.cutting import check_layer
 from captum_shared.features import LatentFeatures
 from captum_shared.readout import LinearReadout
+from captum_shared.twins import tie_again, tied_copy
 
 
 def shared_weights(
@@ -143,6 +144,8 @@ class NeuronSimilarity(nn.Module):
 
     def __init__(self, features: nn.Module, readout: LinearReadout) -> None:
         super().__init__()
+        if not isinstance(features, nn.Module):
+            raise TypeError(f"features must be a torch.nn.Module to (image, feature), not {type(features).__name__}.")
         if not isinstance(readout, LinearReadout):
             raise TypeError(
                 f"readout must be a LinearReadout, but got {type(readout).__name__}. Fit one with fit_readout, or turn "
@@ -166,7 +169,7 @@ class NeuronSimilarity(nn.Module):
             ValueError: if the numbers of images differ, or the features do not fit the readout.
         """
         image_features, reference_features = self.latent_features(images, references)
-        weight = self.readout.weight.to(image_features)
+        weight = _rescaled(self.readout.weight).to(image_features)
         return neuron_similarity(self.centred(image_features), self.centred(reference_features), weight)
 
     def latent_features(
@@ -189,10 +192,10 @@ class NeuronSimilarity(nn.Module):
                 f"Expected one reference for each image, but got {len(images)} images and {len(references)} "
                 "references. Repeat the shorter one, for example with references.expand_as(images)."
             )
-        for module, twin in zip(self.image_features.modules(), self.reference_features.modules(), strict=True):
-            if twin.training != module.training:
-                twin.training = module.training
-        return self._checked(self.image_features(images)), self._checked(self.reference_features(references))
+        if len(images) == 0:
+            raise ValueError("Expected at least one pair of images, but the batch is empty.")
+        tie_again(self.image_features, self.reference_features)
+        return self.checked(self.image_features(images)), self.checked(self.reference_features(references))
 
     def centred(self, features: Float[Tensor, "image feature"]) -> Float[Tensor, "image feature"]:
         """Return v = f - m, with m the readout's ``feature_mean``.
@@ -241,7 +244,7 @@ class NeuronSimilarity(nn.Module):
             h, see :func:`shared_weights`.
         """
         neurons = select_neurons(len(image_features), self.readout.n_neurons, target)
-        weight = self.readout.weight[neurons.to(self.readout.weight.device)].to(image_features)
+        weight = _rescaled(self.readout.weight[neurons.to(self.readout.weight.device)]).to(image_features)
         return shared_weights(self.centred(image_features), self.centred(reference_features), weight)
 
     def layer_modules(self, layer: str | None = None) -> tuple[nn.Module, nn.Module]:
@@ -261,7 +264,24 @@ class NeuronSimilarity(nn.Module):
         first, second = (_layer_module(twin, layer) for twin in (self.image_features, self.reference_features))
         return first, second
 
-    def _checked(self, features: Tensor) -> Tensor:
+    def checked(self, features: Any) -> Float[Tensor, "image feature"]:
+        """Return what an encoder gave, if it can be read out.
+
+        Args:
+            features: output of the encoder.
+
+        Returns:
+            The same features.
+
+        Raises:
+            TypeError: if they are not a tensor.
+            ValueError: if they do not fit the readout or are not finite.
+        """
+        if not isinstance(features, Tensor):
+            raise TypeError(
+                f"The encoder must give a tensor (image, feature), but gave a {type(features).__name__}. Wrap it in a "
+                "module that picks the features out."
+            )
         if features.ndim != 2 or features.shape[1] != self.readout.n_features:
             raise ValueError(
                 f"The readout expects (image, feature) with {self.readout.n_features} features, but the encoder gives "

@@ -35,7 +35,7 @@ def explain(*arguments: str, model: str = "embedded") -> Result:
 
 
 def similarity() -> NeuronSimilarity:
-    return NeuronSimilarity(encoder("embedded", None, "features", "average"), LinearReadout.uniform(128))
+    return NeuronSimilarity(encoder("embedded", None, "features", "average")[0], LinearReadout.uniform(128))
 
 
 def test_explain_writes_the_figure_and_the_maps_of_the_best_reference(folder: Path) -> None:
@@ -43,11 +43,8 @@ def test_explain_writes_the_figure_and_the_maps_of_the_best_reference(folder: Pa
     result = explain("artefact_0.png", *references)
     assert result.exit_code == 0, result.output
 
-    method, preprocess = (
-        ParallelSharedAttribution(similarity()),
-        encoder("embedded", None, "features", "average").preprocess,
-    )
-    assert preprocess is not None
+    method = ParallelSharedAttribution(similarity())
+    _, preprocess = encoder("embedded", None, "features", "average")
     images = load_images(["artefact_0.png", *references], preprocess)
     scores = [float(similarity()(images[:1], images[i : i + 1]).detach()) for i in (1, 2, 3)]
     best = int(np.argmax(scores))
@@ -114,14 +111,19 @@ def test_wrong_input_is_told_and_nothing_is_written(folder: Path) -> None:
     Path("text.png").write_text("not an image")
     assert "text.png" in wrong("text.png", "creature_0.png")
     assert "Did you mean features" in wrong(*pair, "--layer", "feature")
-    assert "torchvision has no classification model 'resnet51'" in wrong(*pair, "--layer", "layer4", model="resnet51")
+    assert "no classification model 'resnet51'" in wrong(*pair, "--weights", "DEFAULT", model="resnet51")
     assert "comes with its weights" in wrong(*pair, "--weights", "DEFAULT")
+    assert "Name the weights of resnet18" in wrong(*pair, "--layer", "layer4", model="resnet18")
+    assert "--neuron chooses among the neurons of a --readout" in wrong(*pair, "--neuron", "3")
+    assert "Occlusion needs sliding_window_shapes" in wrong(*pair, "--jacobian", "Occlusion")
+    assert "attribution class of Captum" in wrong(*pair, "--jacobian", "visualization")
+    assert "attribution class of Captum" in wrong(*pair, "--jacobian", "Attribution")
     LinearReadout(torch.rand(2, 5)).save("small.safetensors")
     readout = ("--readout", "small.safetensors")
     assert "2 neurons (0, 1" in wrong(*pair, *readout)
     assert "from 0 to 1" in wrong(*pair, *readout, "--neuron", "7")
     assert "No neuron is named 'one'" in wrong(*pair, *readout, "--neuron", "one")
-    assert "shape (image, 5), got (1, 128)" in wrong(*pair, *readout, "--neuron", "0")
+    assert "with 5 features, but the encoder gives shape (1, 128)" in wrong(*pair, *readout, "--neuron", "0")
     assert "Use --device cpu" in wrong(*pair, "--device", "cuda:99")
     assert "jacobian must be 'gradient'" in wrong(*pair, "--jacobian", "gradients")
     assert "artefact_0.png" in wrong(*pair, "--readout", "artefact_0.png")

@@ -39,7 +39,7 @@ def test_a_map_of_zeros_leaves_the_image_bare() -> None:
 def test_a_faint_map_is_fainter_than_its_pair() -> None:
     figure = pair_figure(panel(torch.ones(8, 8)), panel(0.04 * torch.ones(8, 8)))
     strong, faint = (np.asarray(axes.images[1].get_alpha()).max() for axes in figure.axes if len(axes.images) == 2)
-    assert faint == pytest.approx(0.2 * strong)
+    assert faint == pytest.approx(0.08 * strong)
 
 
 def test_a_region_is_outlined_on_image_and_overlay() -> None:

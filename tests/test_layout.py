@@ -12,7 +12,8 @@ import captum_shared
 PACKAGE = Path(captum_shared.__file__).parent
 FLOORS = {
     "files": 0,
-    "cutting": 0,
+    "twins": 0,
+    "cutting": 0.5,
     "checkpoints": 0,
     "estimators": 0,
     "pairs": 0,
@@ -24,6 +25,7 @@ FLOORS = {
     "recordings": 2,
     "encoding": 2,
     "similarity": 2,
+    "projection": 2.5,
     "references": 3,
     "attribution": 3,
     "synthetic": 3,

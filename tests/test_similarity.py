@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from toys import Randomised, hand_weights, pair, readout, seeded, small_net, small_similarity
 
 from captum_shared import LatentFeatures, LinearReadout, NeuronSimilarity, neuron_similarity, shared_weights
-from captum_shared.cutting import tied_copy
 from captum_shared.similarity import pairwise_similarity
+from captum_shared.twins import tied_copy
 
 numbers = st.floats(-100, 100).map(lambda value: 0.0 if abs(value) < 1e-6 else value)
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from toys import Randomised, pair, readout, relative_error, small_net
 
 from captum_shared import LatentFeatures, NeuronSimilarity, neuron_similarity
-from captum_shared.cutting import tied_copy
+from captum_shared.twins import tied_copy
 
 pytestmark = pytest.mark.filterwarnings("ignore:Setting", "ignore:Input Tensor")
 

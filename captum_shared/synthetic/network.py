@@ -18,6 +18,7 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from captum_shared.files import write_atomically
 from captum_shared.synthetic.stimuli import CATEGORIES, PARTS, Stimulus, draw_stimuli
 
 EMBEDDED_WEIGHTS = Path(__file__).with_name("network.safetensors")
@@ -187,7 +188,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for part, precision in precisions.items():
         tqdm.write(f"{part:>8} {precision:.3f}")
     tqdm.write(f"{'mean':>8} {np.mean(list(precisions.values())):.4f}")
-    _save(network, chosen.output, metadata=_metadata(chosen, precisions))
+    with write_atomically(chosen.output) as temporary:
+        temporary.write_bytes(save(network.state_dict(), _metadata(chosen, precisions)))
 
 
 def _build() -> nn.Sequential:
@@ -244,16 +246,6 @@ def _metadata(chosen: argparse.Namespace, precisions: dict[str, float]) -> dict[
         "parts": ",".join(PARTS),
         "versions": ",".join(f"{name}={importlib.metadata.version(name)}" for name in packages),
     }
-
-
-def _save(network: nn.Module, path: Path, *, metadata: dict[str, str]) -> None:
-    """Write under a temporary name beside the file, then move it into place."""
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        temporary.write_bytes(save(network.state_dict(), metadata))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
