@@ -90,7 +90,7 @@ def explain(
     _print_similarities(found, references, seen_by)
     shown = to_display(images[[0, 1 + found.reference]], preprocess)
     title = f"{seen_by} of {model}, {layer}: similarity {float(found.similarities[found.reference]):.2f}"
-    panels = found.panels(shown, (f"image: {image.name}", f"reference: {reference.name}"))
+    panels = found.panels(shown, (f"image\n{image.name}", f"reference\n{reference.name}"))
     save_figure(pair_figure(*panels, title=title), output)
     _save_maps(found, output.with_suffix(".npz"), image, references)
     typer.echo(f"Wrote {output} and {output.with_suffix('.npz')}.")

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy import ndarray
 from torch import Tensor
 
@@ -75,10 +76,13 @@ def pair_figure(image: Panel, reference: Panel, *, title: str = "", vmax: Mappin
             drawn = _draw_overlay(row[column], panel, heat, top)
         grid[0, column].set_title(method, fontsize=9)
         bar = figure.colorbar(drawn, ax=grid[:, column], location="bottom", shrink=0.85, pad=0.02)
-        bar.set_label("attribution, both images on one scale", fontsize=7, loc="left")
+        bar.locator = MaxNLocator(4)
         bar.ax.tick_params(labelsize=7)
         bar.formatter.set_powerlimits((-2, 3))  # type: ignore[attr-defined]
         bar.ax.xaxis.get_offset_text().set_fontsize(7)
+    figure.supxlabel(
+        "colour: attribution, for both images of a method on one scale; line: half of the scale", fontsize=7
+    )
     figure.suptitle(title, fontsize=10)
     return figure
 
