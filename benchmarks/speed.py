@@ -1,6 +1,6 @@
 """Time and memory of the pair method against its peers, in one run.
 
-For each network, on one pair of 224 px images and after checking that the answers agree:
+For each network, on one pair of 224 px images (channels last, for all peers) and after checking that the answers agree:
 
 - ``attribute`` with plain gradients against one raw forward and backward pass of both images through the same
   network cut by torchvision;
@@ -77,11 +77,17 @@ def agree(ours: tuple[Tensor, Tensor], peer: tuple[Tensor, Tensor]) -> None:
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
 
 
+def photograph(seed: int) -> Tensor:
+    """Noise in the memory layout in which a raw pass is fastest on a CPU: by 30 % for SqueezeNet's pooling."""
+    noise = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(seed))
+    return noise.contiguous(memory_format=torch.channels_last)
+
+
 def measure(name: str, rounds: int, rows: int) -> dict[str, object]:
     torch.manual_seed(0)
     model = get_model(name, weights=None).eval()
     features, peer = LatentFeatures(model, NETWORKS[name]), Peer(model, NETWORKS[name])
-    images, references = torch.rand(1, 3, 224, 224), torch.rand(1, 3, 224, 224)
+    images, references = (photograph(seed) for seed in (1, 2))
     n_features = features(images).shape[1]
     similarity = NeuronSimilarity(features, LinearReadout(torch.randn(1, n_features)))
     weights = similarity.shared_weights(images, references)
