@@ -165,7 +165,7 @@ class _Tracer(fx.Tracer):
         modules = (self.root.get_submodule(str(path)) for path in (target, source.target))
         if any(len(list(module.parameters())) > 0 for module in modules):
             return args
-        return (super().create_node("call_method", "view_as", (source, source), {}), *args[1:])
+        return (super().create_node("call_function", torch.ops.aten.alias.default, (source,), {}), *args[1:])
 
     def _add(self, path: str, module: nn.Module) -> str:
         parent, _, name = path.rpartition(".")

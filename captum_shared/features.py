@@ -209,13 +209,12 @@ class LatentFeatures(nn.Module):
     def _pooled(self, activation: Tensor) -> Tensor:
         if self.pool == "none" or activation.ndim == 2:
             return activation
-        if activation.ndim == 3:
-            if self.pool == "class_token":
-                return activation[:, 0]
-            positions = activation[:, self._n_class_tokens :].transpose(1, 2)
-        else:
-            positions = activation.flatten(2)
-        return positions.mean(-1) if self.pool == "average" else positions.amax(-1)
+        if self.pool == "class_token":
+            return activation[:, 0]
+        tokens = activation.ndim == 3
+        positions = activation[:, self._n_class_tokens :] if tokens else activation
+        axes = (1,) if tokens else tuple(range(2, activation.ndim))
+        return positions.mean(axes) if self.pool == "average" else positions.amax(axes)
 
 
 def _class_tokens(model: nn.Module) -> int:
