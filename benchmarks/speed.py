@@ -1,6 +1,6 @@
 """Time and memory of the pair method against its peers, in one run.
 
-For each network, on one pair of 224 px images (channels last, for all peers) and after checking that the answers agree:
+For each network, on one pair of 224 px images and after checking that the answers agree:
 
 - ``attribute`` with plain gradients against one raw forward and backward pass of both images through the same
   network cut by torchvision;
@@ -72,20 +72,19 @@ def ratio(ours: Callable[[], object], peer: Callable[[], object], rounds: int) -
     }
 
 
-def photograph(seed: int) -> Tensor:
-    """Noise in the memory layout in which a raw pass is fastest on a CPU: by 30 % for SqueezeNet's pooling."""
+def photograph(seed: int, layout: torch.memory_format) -> Tensor:
     noise = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(seed))
-    return noise.contiguous(memory_format=torch.channels_last)
+    return noise.contiguous(memory_format=layout)
 
 
 class Contest:
     """Ours and the peers on one pair of images, as calls without arguments."""
 
-    def __init__(self, name: str, dtype: torch.dtype, n_steps: int) -> None:
+    def __init__(self, name: str, dtype: torch.dtype, n_steps: int, layout: torch.memory_format) -> None:
         torch.manual_seed(0)
         model = get_model(name, weights=None).eval().to(dtype)
         features, self.peer = LatentFeatures(model, NETWORKS[name]), Peer(model, NETWORKS[name])
-        self.pair = photograph(1).to(dtype), photograph(2).to(dtype)
+        self.pair = photograph(1, layout).to(dtype), photograph(2, layout).to(dtype)
         self.leaves = tuple(images.clone().requires_grad_() for images in self.pair)
         self.n_features = features(self.pair[0]).shape[1]
         similarity = NeuronSimilarity(features, LinearReadout(torch.randn(1, self.n_features)))
@@ -116,17 +115,17 @@ class Contest:
             torch.tensordot(self.weights[0, :rows], jacobian, 1)
 
 
-def check_answers(name: str) -> None:
+def check_answers(name: str, layout: torch.memory_format) -> None:
     """Compare in double precision, where no unit is on the wrong side of its threshold by rounding."""
-    contest = Contest(name, torch.float64, n_steps=3)
+    contest = Contest(name, torch.float64, 3, layout)
     for ours, peer in ((contest.gradient, contest.raw), (contest.integrated, contest.captums_integrated)):
         for mine, theirs in zip(ours(), peer(), strict=True):
             torch.testing.assert_close(mine, theirs, rtol=1e-8, atol=1e-9 * float(theirs.abs().max()))
 
 
-def measure(name: str, rounds: int, rows: int) -> dict[str, object]:
-    check_answers(name)
-    contest = Contest(name, torch.float32, STEPS)
+def measure(name: str, rounds: int, rows: int, layout: torch.memory_format) -> dict[str, object]:
+    check_answers(name, layout)
+    contest = Contest(name, torch.float32, STEPS, layout)
     plain = ratio(contest.gradient, contest.raw, rounds)
     forward = ratio(contest.forward_only, contest.raw, max(3, rounds // 4))["ours_s"]
     rows_s = statistics.median(seconds(lambda: contest.some_rows(rows)) for _ in range(5))
@@ -174,14 +173,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--rows", type=int, default=16, help="features of the full Jacobian that are timed")
     parser.add_argument("--output", type=Path, default=Path("speed.json"))
+    parser.add_argument("--channels-last", action="store_true", help="memory layout of the images, for all peers")
     chosen = parser.parse_args()
+    layout = torch.channels_last if chosen.channels_last else torch.contiguous_format
 
-    results = {name: measure(name, chosen.rounds, chosen.rows) for name in tqdm(chosen.networks)}
+    results = {name: measure(name, chosen.rounds, chosen.rows, layout) for name in tqdm(chosen.networks)}
     packages = ("captum-shared", "captum", "torch", "torchvision")
     report = {
         "networks": results,
         "peak_memory_MiB_over_n_steps": memory_over_steps(),
-        "settings": {"pixels": 224, "steps": STEPS, "internal_batch_size": CHUNK, "rounds": chosen.rounds, "seed": 0},
+        "settings": {
+            "pixels": 224,
+            "steps": STEPS,
+            "internal_batch_size": CHUNK,
+            "rounds": chosen.rounds,
+            "layout": str(layout),
+        },
         "machine": {
             "processor": platform.machine(),
             "threads": torch.get_num_threads(),
