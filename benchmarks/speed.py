@@ -188,6 +188,7 @@ def main() -> None:
             "internal_batch_size": CHUNK,
             "rounds": chosen.rounds,
             "layout": str(layout),
+            "seed": 0,
         },
         "machine": {
             "processor": platform.machine(),
