@@ -37,6 +37,23 @@ def checked_pair(inputs: object, *, differentiable: bool = True) -> Pair:
         got = f"a tuple of {len(inputs)}" if isinstance(inputs, tuple) else f"a {type(inputs).__name__}"
         raise TypeError(f"inputs must be a pair of tensors (images, references), but got {got}.")
     images, references = inputs
+    check_lengths(images, references)
+    return _leaf(images, "images", differentiable), _leaf(references, "references", differentiable)
+
+
+def check_lengths(images: Tensor, references: Tensor) -> None:
+    """Raise a ValueError unless there is one reference for each image, and at least one pair.
+
+    Args:
+        images: the images, image first.
+        references: their references.
+
+    Raises:
+        ValueError: if there are more of one than of the other, or none.
+
+    Example:
+        >>> check_lengths(torch.zeros(2, 3), torch.ones(2, 3))
+    """
     if len(images) != len(references):
         raise ValueError(
             f"Expected one reference for each image, but got {len(images)} images and {len(references)} references. "
@@ -44,7 +61,6 @@ def checked_pair(inputs: object, *, differentiable: bool = True) -> Pair:
         )
     if len(images) == 0:
         raise ValueError("Expected at least one pair of images, but the batch is empty.")
-    return _leaf(images, "images", differentiable), _leaf(references, "references", differentiable)
 
 
 def _leaf(tensor: Tensor, name: str, differentiable: bool) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from captum_shared._captum import TargetType, select_neurons
 from captum_shared.cutting import check_layer
 from captum_shared.features import LatentFeatures
+from captum_shared.pairs import check_lengths
 from captum_shared.readout import LinearReadout
 from captum_shared.twins import tie_again, tied_copy
 
@@ -187,13 +188,7 @@ class NeuronSimilarity(nn.Module):
         Raises:
             ValueError: if the numbers of images differ, or the features do not fit the readout or are not finite.
         """
-        if len(images) != len(references):
-            raise ValueError(
-                f"Expected one reference for each image, but got {len(images)} images and {len(references)} "
-                "references. Repeat the shorter one, for example with references.expand_as(images)."
-            )
-        if len(images) == 0:
-            raise ValueError("Expected at least one pair of images, but the batch is empty.")
+        check_lengths(images, references)
         tie_again(self.image_features, self.reference_features)
         return self.checked(self.image_features(images)), self.checked(self.reference_features(references))
 
