@@ -1,4 +1,4 @@
-"""The command line: explain a pair of images, run the demo."""
+"""``captum-shared explain``: one pair of photographs."""
 
 import functools
 import math
@@ -21,36 +21,8 @@ from captum_shared.images import load_images, to_display
 from captum_shared.readout import LinearReadout
 from captum_shared.similarity import NeuronSimilarity
 
-app = typer.Typer(
-    name="captum-shared",
-    help="What do two images share, for this neuron?",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-
-def _told(command: Callable[..., None]) -> Callable[..., None]:
-    """Print what is wrong with the input as a sentence instead of a traceback."""
-
-    @functools.wraps(command)
-    def wrapper(*args: Any, **kwargs: Any) -> None:
-        try:
-            command(*args, **kwargs)
-        except (ValueError, TypeError, OSError, RuntimeError) as error:
-            typer.echo(f"captum-shared: {error}", err=True)
-            raise typer.Exit(2) from error
-
-    return wrapper
-
-
-@app.callback()
-def _main() -> None:
-    """What do two images share, for this neuron?"""
-
-
 @app.command()
-@_told
+@told
 def explain(
     image: Annotated[Path, typer.Argument(help="The photograph to explain.")],
     references: Annotated[list[Path], typer.Argument(metavar="REFERENCE...", help="One or more to compare it with.")],
@@ -71,7 +43,7 @@ def explain(
     if weights is None and model != EMBEDDED:
         raise ValueError(f"Name the weights of {model}: --weights DEFAULT for those of torchvision, or a file.")
     features, preprocess = encoder(model, weights, layer, pool)
-    features = features.to(_available(device))
+    features = features.to(available(device))
     images = load_images([image, *references], preprocess).to(device)
     with torch.no_grad():
         n_features = features(images[:1]).shape[1]
@@ -94,33 +66,6 @@ def explain(
     save_figure(pair_figure(*panels, title=title), output)
     _save_maps(found, output.with_suffix(".npz"), image, references)
     typer.echo(f"Wrote {output} and {output.with_suffix('.npz')}.")
-
-
-@app.command()
-@_told
-def demo(
-    output: Annotated[Path, typer.Option(help="Folder for the figures and demo.json.")] = Path("captum-shared-demo"),
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the images and the recording.")] = 0,
-) -> None:
-    """Explain six synthetic neurons, in a world where the answer is known."""
-    neurons = run_demo(output, seed=seed)
-    typer.echo("\ncorrelation of predicted and recorded responses, and the pair explained")
-    typer.echo(f"{'neuron':<12}{'held out':>10}{'artefacts':>11}{'similarity':>12}  shared parts")
-    for found in neurons:
-        shared = ", ".join(found.shared_parts) or "none"
-        numbers = f"{found.heldout_correlation:>10.2f}{found.ooc_correlation:>11.2f}{found.similarity:>12.2f}"
-        typer.echo(f"{found.name:<12}{numbers}  {shared}")
-    _print_masses(neurons)
-    typer.echo(f"\nWrote {len(neurons)} figures and demo.json to {output}.")
-
-
-def _available(device: str) -> torch.device:
-    try:
-        return torch.zeros(1, device=device).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(
-            f"The device {device!r} is not available here ({str(error).splitlines()[0]}). Use --device cpu."
-        ) from error
 
 
 def _neuron(readout: LinearReadout, neuron: str | None) -> int:
@@ -153,15 +98,3 @@ def _save_maps(found: PairExplanation, path: Path, image: Path, references: list
             similarity=float(found.similarities[found.reference]),
             **maps,
         )
-
-
-def _print_masses(neurons: list[DemoNeuron]) -> None:
-    known = [found for found in neurons if found.shared_parts]
-    if not known:
-        typer.echo("\nNo pair shares a part that drives its neuron, so there is nothing to compare maps with.")
-        return
-    typer.echo("\nshare of the map that falls on the shared parts, mean of the neurons (the parts' area is chance)")
-    typer.echo(f"{'area':<32}{statistics.fmean(found.area_of_shared_part for found in known):.2f}")
-    for method in known[0].mass_in_shared_part:
-        masses = [mass for found in known if (mass := found.mass_in_shared_part[method]) is not None]
-        typer.echo(f"{method:<32}{statistics.fmean(masses) if masses else math.nan:.2f}")

@@ -1,0 +1,62 @@
+"""What all commands share."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import typer
+
+app = typer.Typer(
+    name="captum-shared",
+    help="What do two images share, for this neuron?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def told(command: Callable[..., None]) -> Callable[..., None]:
+    """Print what is wrong with the input as a sentence instead of a traceback.
+
+    Args:
+        command: a command of the command line.
+
+    Returns:
+        The command, which ends with status 2 after an error that a user can mend.
+    """
+
+    @functools.wraps(command)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
+            typer.echo(f"captum-shared: {error}", err=True)
+            raise typer.Exit(2) from error
+
+    return wrapper
+
+
+@app.callback()
+def _main() -> None:
+    """What do two images share, for this neuron?"""
+
+
+def available(device: str) -> torch.device:
+    """Return the device of a name.
+
+    Args:
+        device: its name.
+
+    Returns:
+        The device.
+
+    Raises:
+        ValueError: if it is not available.
+    """
+    try:
+        return torch.zeros(1, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"The device {device!r} is not available here ({str(error).splitlines()[0]}). Use --device cpu."
+        ) from error
