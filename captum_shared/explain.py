@@ -12,10 +12,11 @@ from torch import Tensor
 
 from captum_shared.attribution import LayerSharedAttribution, ParallelSharedAttribution
 from captum_shared.checkpoints import load_torchvision
-from captum_shared.features import LatentFeatures, Pool
+from captum_shared.features import LatentFeatures
 from captum_shared.figures import Panel
 from captum_shared.heatmaps import heatmap
 from captum_shared.images import rgb_preprocess
+from captum_shared.pooling import Pool
 from captum_shared.references import ReferenceBank
 from captum_shared.similarity import NeuronSimilarity
 from captum_shared.synthetic.network import embedded_network

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, final, get_args
+from typing import Any, final, get_args
 
 import torch
 from jaxtyping import Float
@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from captum_shared.checkpoints import load_torchvision
 from captum_shared.cutting import check_layer, cut
-
-Pool: TypeAlias = Literal["average", "max", "none", "class_token"]
+from captum_shared.pooling import Pool, count_class_tokens, is_channels_last, pooled
 
 
 @final
@@ -64,7 +63,7 @@ class LatentFeatures(nn.Module):
         self.cut = nn.Identity()
         self.preprocess: Callable[[Any], Tensor] | None = None
         self.channels_last = False
-        self._n_class_tokens = _class_tokens(model)
+        self._n_class_tokens = count_class_tokens(model)
         size = getattr(model, "image_size", 224)
         self._image_size: int = size[0] if isinstance(size, tuple) else size
         self._feature_shape: tuple[int, ...] | None = None
@@ -117,6 +116,11 @@ class LatentFeatures(nn.Module):
                 self(weight.new_zeros(1, weight.shape[1], self._image_size, self._image_size))
         return self._feature_shape or ()
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that ``layer_module`` knows; of a model that cannot be traced, all of them."""
+        return tuple(self._modules_of_layers)
+
     def layer_module(self, layer: str) -> nn.Module:
         """Return the module of the cut network whose output is that of a layer of the original model.
 
@@ -164,28 +168,10 @@ class LatentFeatures(nn.Module):
             )
         activation = self.cut(self.network(images))
         self._compare_with_original(activation, images)
-        self._check_activation(activation, images)
-        pooled: Tensor = self._pooled(activation)
-        self._feature_shape = tuple(pooled.shape[1:])
-        return pooled.flatten(1)
-
-    def _check_activation(self, activation: object, images: Tensor) -> None:
-        if not isinstance(activation, Tensor) or activation.ndim < 2:
-            raise ValueError(
-                f"Layer {self.layer!r} gives a {type(activation).__name__} instead of one tensor with an image axis. "
-                "Choose a layer with a single output, such as the block around it."
-            )
-        if self.pool == "class_token" and not (activation.ndim == 3 and self._n_class_tokens):
-            raise ValueError(
-                f"pool='class_token' needs (image, token, feature) of a model with a class token, but layer "
-                f"{self.layer!r} gives shape {tuple(activation.shape)}. Use pool='average'."
-            )
-        self.channels_last = activation.ndim == 4 and _is_channels_last(activation, images)
-        if self.channels_last and self.pool != "none":
-            raise ValueError(
-                f"Layer {self.layer!r} gives shape {tuple(activation.shape)}, channels last, so channels would be "
-                "taken for positions. Choose a layer with channels first, such as 'permute' in torchvision's Swin."
-            )
+        features = pooled(activation, images, layer=self.layer, pool=self.pool, n_class_tokens=self._n_class_tokens)
+        self.channels_last = is_channels_last(activation, images)
+        self._feature_shape = tuple(features.shape[1:])
+        return features.flatten(1)
 
     def _compare_with_original(self, activation: object, images: Tensor) -> None:
         """On the first image, make sure that what was traced computes what the model computes."""
@@ -205,31 +191,3 @@ class LatentFeatures(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_unchecked": []}
-
-    def _pooled(self, activation: Tensor) -> Tensor:
-        if self.pool == "none" or activation.ndim == 2:
-            return activation
-        if self.pool == "class_token":
-            return activation[:, 0]
-        tokens = activation.ndim == 3
-        positions = activation[:, self._n_class_tokens :] if tokens else activation
-        axes = (1,) if tokens else tuple(range(2, activation.ndim))
-        return positions.mean(axes) if self.pool == "average" else positions.amax(axes)
-
-
-def _class_tokens(model: nn.Module) -> int:
-    """Count the tokens that stand before those of the positions."""
-    for module in model.modules():
-        if any(isinstance(getattr(module, name, None), Tensor) for name in ("class_token", "cls_token")):
-            return int(getattr(module, "num_prefix_tokens", 1))
-    return 0
-
-
-def _is_channels_last(activation: Tensor, images: Tensor) -> bool:
-    """Tell by the proportions of the images, give or take one position."""
-
-    def fits(height: int, width: int) -> bool:
-        return abs(height * images.shape[3] - width * images.shape[2]) <= max(images.shape[2:])
-
-    _, first, second, third = activation.shape
-    return fits(first, second) and not fits(second, third)

@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVR
 
+from captum_shared import LinearReadout
 from captum_shared.encoding import correlation, fit_readout
 
 with warnings.catch_warnings():
@@ -144,6 +145,72 @@ def test_more_features_than_images():
     )
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_complete_responses_are_one_fit_to_the_last_bit(order):
+    features, responses = (np.asarray(array, order=order) for array in recording(n_neurons=40)[:2])
+    for estimator in (linear_model.Ridge(), PLSRegression(2)):
+        expected = LinearReadout.from_estimator(copy.deepcopy(estimator).fit(features, responses))
+        readout = fit_readout(features, responses, estimator=estimator)
+        assert torch.equal(readout.weight, expected.weight)
+        assert torch.equal(readout.bias, expected.bias)
+
+
+def with_gaps():
+    """Neurons 0 and 3 lack the same images, 1 lacks others, 2 none."""
+    features, responses, _ = recording(n_neurons=4)
+    responses[5:20, [0, 3]] = np.nan
+    responses[::3, 1] = np.nan
+    return features, responses, [[0, 3], [1], [2]]
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [None, PLSRegression(2), linear_model.LassoCV(alphas=5), linear_model.MultiTaskElasticNet(alpha=0.1)],
+    ids=lambda estimator: "".join(repr(estimator).split())[:40],
+)
+def test_neurons_are_fitted_to_the_images_recorded_for_them(estimator):
+    features, responses, together = with_gaps()
+    readout = fit_readout(features, responses, estimator=estimator, center=True)
+    for neurons in together:
+        seen = ~np.isnan(responses[:, neurons[0]])
+        alone = fit_readout(features[seen], responses[seen][:, neurons], estimator=estimator)
+        torch.testing.assert_close(readout.weight[neurons], alone.weight, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(readout.bias[neurons], alone.bias, rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(readout.feature_mean, features.mean(axis=0))
+
+
+def test_neurons_that_lack_the_same_images_are_one_fit():
+    features, responses, _ = with_gaps()
+    fits = []
+
+    class Counted(linear_model.Ridge):
+        def fit(self, inputs, outputs):
+            fits.append(outputs.shape)
+            return super().fit(inputs, outputs)
+
+    fit_readout(features, responses, estimator=Counted())
+    assert fits == [(45, 2), (40, 1), (60, 1)]
+
+
+@pytest.mark.parametrize("estimator", [None, PLSRegression(5), linear_model.LassoCV(alphas=5)], ids=str)
+def test_neurons_that_cannot_be_fitted_are_kept_with_their_mean(estimator):
+    features, responses, _ = recording(n_neurons=6)
+    responses[:, 0] = np.nan
+    responses[:, 1], responses[7:, 1] = 0.1, np.nan
+    responses[2:, 2], responses[:2, 2] = np.nan, [3, 4]
+    responses[1:, 3] = np.nan
+    responses[:, 4] = 0
+    readout = fit_readout(features, responses, estimator=estimator)
+    assert readout.weight[:5].abs().sum() == 0
+    assert readout.bias[:5].tolist() == [0, 0.1, 3.5, responses[0, 3], 0]
+    alone = fit_readout(features, responses[:, 5], estimator=estimator)
+    torch.testing.assert_close(readout.weight[5:], alone.weight, rtol=1e-12, atol=1e-12)
+    none = fit_readout(features, responses[:, :5], estimator=estimator, neuron_names=list("abcde"))
+    assert none.weight.abs().sum() == 0
+    assert none.bias.tolist() == readout.bias[:5].tolist()
+    assert none.neuron_names == tuple("abcde")
+
+
 @pytest.mark.parametrize(
     ("features", "responses", "text"),
     [
@@ -158,7 +225,11 @@ def test_more_features_than_images():
             np.ones(3),
             "finite features, .* 2 times, first at row 1, column 1",
         ),
-        (np.ones((3, 2)), np.array([1, np.nan, 2]), "finite responses, got NaN or infinity 1 times, first at row 1"),
+        (
+            np.ones((3, 2)),
+            np.array([np.nan, np.inf, 2]),
+            "finite responses, got infinity 1 times, first at row 1, column 0: write NaN where nothing was recorded",
+        ),
     ],
 )
 def test_wrong_recordings(features, responses, text):
@@ -183,7 +254,7 @@ def test_correlation_by_hand():
     np.testing.assert_allclose(correlation(recorded, predicted), result, atol=1e-15)
 
 
-@given(st.integers(0, 10_000), st.integers(2, 20), st.sampled_from([1e-200, 1.0, 1e200]), st.sampled_from([0, 1e3]))
+@given(st.integers(0, 10_000), st.integers(3, 20), st.sampled_from([1e-200, 1.0, 1e200]), st.sampled_from([0, 1e3]))
 @settings(max_examples=40, deadline=None)
 def test_correlation_equals_scipy(seed, n_images, scale, offset):
     generator = np.random.default_rng(seed)
@@ -196,12 +267,40 @@ def test_correlation_equals_scipy(seed, n_images, scale, offset):
 
 def test_correlation_of_constant_neurons_is_nan():
     rising, constant = np.arange(4.0), np.full(4, 0.1)
-    for predicted, recorded in [(rising, constant), (constant, rising), (constant, constant), (rising[:1], rising[:1])]:
-        assert correlation(predicted, recorded).isnan().all()
+    rounded = np.array([0.3, 0.1 + 0.2, 0.3, 0.3])
+    for flat in (constant, rounded):
+        for predicted, recorded in [(rising, flat), (flat, rising), (flat, flat)]:
+            assert correlation(predicted, recorded).isnan().all()
+    assert correlation(rising, 1e9 + 0.1 * rising).item() == pytest.approx(1)
+
+
+def test_correlation_of_fewer_than_three_images_is_nan():
+    rising = np.arange(4.0)
+    assert correlation(rising[:2], rising[:2]).isnan().all()
+    recorded = np.array([[0.0, 0.0], [1.0, 2.0], [5.0, np.nan], [np.nan, np.nan]])
+    result = correlation(np.stack([rising, rising], axis=1), recorded)
+    np.testing.assert_allclose(result, [5 / 28**0.5, np.nan], rtol=1e-12)  # of 0, 1, 2 with 0, 1, 5
+
+
+@given(st.integers(0, 10_000), st.floats(0.1, 10), st.floats(-10, 10))
+@settings(max_examples=20, deadline=None)
+def test_correlation_leaves_missing_images_out_and_knows_no_unit_and_no_order(seed, scale, offset):
+    generator = np.random.default_rng(seed)
+    predicted, recorded = generator.standard_normal((2, 30, 4))
+    recorded[generator.random(recorded.shape) < 0.3] = np.nan
+    result = correlation(predicted, recorded)
+    for neuron, seen in enumerate(~np.isnan(recorded).T):
+        expected = pearsonr(predicted[seen, neuron], recorded[seen, neuron]).statistic
+        assert result[neuron].item() == pytest.approx(expected, abs=1e-12)
+    order = generator.permutation(30)
+    torch.testing.assert_close(correlation(predicted[order], offset + scale * recorded[order]), result)
+    torch.testing.assert_close(correlation(offset - scale * predicted, recorded), -result)
 
 
 def test_correlation_refuses():
     with pytest.raises(ValueError, match=r"one shape \(image, neuron\), got \(3, 2\) and \(3, 1\)"):
         correlation(np.ones((3, 2)), np.ones(3))
-    with pytest.raises(ValueError, match="finite recorded, got NaN or infinity 1 times, first at row 0, column 0"):
-        correlation(np.ones(2), np.array([np.nan, 1]))
+    with pytest.raises(ValueError, match="finite recorded, got infinity 1 times, first at row 0, column 0"):
+        correlation(np.ones(2), np.array([np.inf, 1]))
+    with pytest.raises(ValueError, match="finite predicted, got NaN or infinity 1 times, first at row 0, column 0"):
+        correlation(np.array([np.nan, 1]), np.ones(2))
