@@ -163,14 +163,14 @@ class LinearReadout(nn.Module):
             raise FileNotFoundError(f"Expected a file saved by LinearReadout.save, got no file at {path}.")
         try:
             with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
+                metadata = json.loads((file.metadata() or {}).get("readout", "{}"))
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             if metadata.get("format") != _FORMAT:
                 raise ValueError(f"its format is {metadata.get('format')!r}, not {_FORMAT!r}")
             held = {*tensors, *metadata}
             if held != {"format", "neuron_names", "weight", "bias", "feature_mean"}:
                 raise ValueError(f"it holds {sorted(held)}, not weight, bias, feature_mean and neuron_names")
-            return cls(**tensors, neuron_names=json.loads(metadata["neuron_names"]))
+            return cls(**tensors, neuron_names=metadata["neuron_names"])
         except (SafetensorError, OSError, TypeError, ValueError) as error:
             raise ValueError(
                 f"Expected {path} to be a readout saved by LinearReadout.save, got: {error}. Save it again."
@@ -196,9 +196,9 @@ class LinearReadout(nn.Module):
         if not target.parent.is_dir():
             raise FileNotFoundError(f"Expected an existing folder for {target}: create {target.parent} first.")
         tensors = {name: buffer.cpu().contiguous() for name, buffer in self.named_buffers()}
-        metadata = {"format": _FORMAT, "neuron_names": json.dumps(self._neuron_names)}
-        with write_atomically(target) as temporary:
-            temporary.write_bytes(to_safetensors(tensors, metadata))
+        metadata = {"format": _FORMAT, "neuron_names": self._neuron_names}
+        with write_atomically(target) as temporary:  # one entry, as several come in an order that changes
+            temporary.write_bytes(to_safetensors(tensors, {"readout": json.dumps(metadata)}))
 
     @property
     def n_neurons(self) -> int:

@@ -472,6 +472,13 @@ def test_folder_must_exist(tmp_path):
         LinearReadout.uniform(2).save(tmp_path / "absent" / "r.safetensors")
 
 
+def test_the_same_readout_is_the_same_file(tmp_path):
+    readout = LinearReadout(torch.rand(3, 5), neuron_names=["a", "b", "c"])
+    for place in range(8):
+        readout.save(tmp_path / str(place))
+    assert len({(tmp_path / str(place)).read_bytes() for place in range(8)}) == 1
+
+
 def test_damaged_files(tmp_path):
     path = tmp_path / "r.safetensors"
     with pytest.raises(FileNotFoundError, match=r"got no file at .*r\.safetensors"):
@@ -485,7 +492,7 @@ def test_damaged_files(tmp_path):
 
 
 FORMAT = "captum_shared.LinearReadout, version 1"
-NAMES = {"neuron_names": '["a"]'}
+NAMES = {"neuron_names": ["a"]}
 TENSORS = {"weight": torch.ones(1, 2), "bias": torch.zeros(1), "feature_mean": torch.zeros(2)}
 
 
@@ -497,14 +504,15 @@ TENSORS = {"weight": torch.ones(1, 2), "bias": torch.zeros(1), "feature_mean": t
         ({"weight": torch.ones(1, 2)}, NAMES, r"it holds \['format', 'neuron_names', 'weight'\], not weight, bias"),
         (TENSORS | {"more": torch.ones(1)}, NAMES, "it holds .*more"),
         (TENSORS | {"bias": torch.ones(2)}, NAMES, r"bias of shape \(1,\)"),
-        (TENSORS, {"neuron_names": "["}, "Expecting value"),
-        (TENSORS, {"neuron_names": json.dumps(["a", "b"])}, "Expected 1 neuron_names"),
+        (TENSORS, "[", "Expecting"),
+        (TENSORS, {"neuron_names": ["a", "b"]}, "Expected 1 neuron_names"),
         (TENSORS, {}, "it holds .* not weight, bias, feature_mean and neuron_names"),
-        (TENSORS, {"neuron_names": '"a"'}, "sequence of strings, got 'a'"),
+        (TENSORS, {"neuron_names": "a"}, "sequence of strings, got 'a'"),
     ],
 )
 def test_other_files(tmp_path, tensors, metadata, text):
-    metadata = None if metadata is None else {"format": FORMAT} | metadata
-    save_file(tensors, tmp_path / "other.safetensors", metadata)
+    if isinstance(metadata, dict):
+        metadata = json.dumps({"format": FORMAT} | metadata)
+    save_file(tensors, tmp_path / "other.safetensors", None if metadata is None else {"readout": metadata})
     with pytest.raises(ValueError, match=rf"other\.safetensors to be a readout .*{text}"):
         LinearReadout.load(tmp_path / "other.safetensors")
