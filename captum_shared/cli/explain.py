@@ -1,9 +1,5 @@
 """``captum-shared explain``: one pair of photographs."""
 
-import functools
-import math
-import statistics
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,14 +8,15 @@ import torch
 import typer
 from PIL import Image
 
-from captum_shared.demo import DemoNeuron, run_demo
+from captum_shared.cli.app import app, available, told
 from captum_shared.explain import EMBEDDED, PairExplanation, encoder, explain_pair
-from captum_shared.features import Pool
 from captum_shared.figures import check_output, pair_figure, save_figure
 from captum_shared.files import write_atomically
 from captum_shared.images import load_images, to_display
+from captum_shared.pooling import Pool
 from captum_shared.readout import LinearReadout
 from captum_shared.similarity import NeuronSimilarity
+
 
 @app.command()
 @told

@@ -9,7 +9,7 @@ import typer
 
 from captum_shared.cli.app import app, available, told
 from captum_shared.explain import EMBEDDED, encoder
-from captum_shared.features import Pool
+from captum_shared.pooling import Pool
 from captum_shared.recordings import Recording
 from captum_shared.report import FigureFormat, write_figures
 from captum_shared.study.result import StudyResult
@@ -28,7 +28,8 @@ def study(
     output: Annotated[Path, typer.Option(help="Folder for study.json, maps.npz, the readouts and the figures.")],
     layer: Annotated[list[str], typer.Option(help="Where to cut the network; one for all models or one each.")],
     weights: Annotated[
-        list[str] | None, typer.Option(help="DEFAULT, another entry of torchvision, or a file; one a model but embedded.")
+        list[str] | None,
+        typer.Option(help="DEFAULT, another entry of torchvision, or a file; one a model but embedded."),
     ] = None,
     pool: Annotated[Pool, typer.Option(help="How positions are summarised.")] = "average",
     stimuli: Annotated[Path | None, typer.Option(help="CSV of stimulus_id, filename, category.")] = None,
@@ -36,13 +37,13 @@ def study(
         0.05,
         0.25,
     ),
-    strong: Annotated[int, typer.Option(help="Strongest objects to explain for each neuron.")] = 3,
+    strong: Annotated[int, typer.Option(help="Strongest objects to explain for each neuron.")] = 2,
     dissimilar: Annotated[int, typer.Option(help="Strong objects without a similar reference.")] = 1,
     weak: Annotated[int, typer.Option(help="Weakest objects.")] = 1,
     driver_fraction: Annotated[float, typer.Option(help="Share of the images that count as drivers.")] = 0.25,
     center: Annotated[bool, typer.Option("--center", help="Centre the features (the paper does not).")] = False,
     folds: Annotated[int, typer.Option(help="Of the cross-validation.")] = 10,
-    steps: Annotated[int, typer.Option(help="Of Integrated Gradients.")] = 32,
+    steps: Annotated[int, typer.Option(help="Of Integrated Gradients.")] = 24,
     seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps ...")] = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the study in the output folder.")] = False,
@@ -56,7 +57,8 @@ def study(
     loaded = Recording.load(recording, images=images, stimuli=stimuli, window=window)
     results: list[StudyResult] = []
     for place, (name, file, cut) in enumerate(encoders):
-        features, features.preprocess = encoder(name, file, cut, pool)
+        features, preprocess = encoder(name, file, cut, pool)
+        features.preprocess = preprocess
         folder = output / f"{name}-{cut}" if place else output
         results.append(
             run_study(
@@ -115,9 +117,7 @@ def _encoders(
         )
     files = iter(weights)
     cuts = list(layers) * (len(models) if len(layers) == 1 else 1)
-    found = [
-        (model, None if model == EMBEDDED else next(files), cut) for model, cut in zip(models, cuts, strict=True)
-    ]
+    found = [(model, None if model == EMBEDDED else next(files), cut) for model, cut in zip(models, cuts, strict=True)]
     if len({(model, cut) for model, _, cut in found}) < len(found):
         raise ValueError("Expected models that differ in name or layer, got one twice: leave one out.")
     return found
@@ -126,7 +126,9 @@ def _encoders(
 def _print_summary(results: Sequence[StudyResult], names: Sequence[str]) -> None:
     for result, name in zip(results, names, strict=True):
         low, high = result.null_interval
-        typer.echo(f"\n{name}: {len(result.included)} of {len(result.neurons)} neurons, null interval {low:.2f} {high:.2f}")
+        typer.echo(
+            f"\n{name}: {len(result.included)} of {len(result.neurons)} neurons, null interval {low:.2f} {high:.2f}"
+        )
         for neuron in result.neurons:
             if neuron.excluded:
                 typer.echo(f"left out: {neuron.name}, {neuron.excluded}")

@@ -1,0 +1,1 @@
+"""The experiment of the paper on one recording: which objects drive each neuron, what they resemble for it, where."""

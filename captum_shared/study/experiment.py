@@ -1,0 +1,269 @@
+"""The steps of the experiment: features, readouts, how well they generalise, pairs, maps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Float64, UInt8
+from numpy import ndarray
+from PIL import Image
+from scipy.stats import spearmanr
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from captum_shared.attribution import ParallelSharedAttribution
+from captum_shared.encoding import fit_readout
+from captum_shared.features import LatentFeatures
+from captum_shared.heatmaps import heatmap
+from captum_shared.images import load_images, to_display
+from captum_shared.readout import LinearReadout
+from captum_shared.recordings import Recording
+from captum_shared.references import ReferenceBank
+from captum_shared.reliability import exclusions, reliability
+from captum_shared.similarity import NeuronSimilarity
+from captum_shared.study.pairs import ChosenPair, choose_pairs
+from captum_shared.study.result import NeuronResult, PairResult
+from captum_shared.study.settings import StudySettings
+from captum_shared.validation import cross_validate, generalise
+
+_BATCH = 32
+
+
+def latent_features(
+    recording: Recording, features: LatentFeatures, *, progress: bool = False
+) -> Float[ndarray, "image feature"]:
+    """Compute the latent features of all images of a recording, reading a few at a time.
+
+    Args:
+        recording: a recording with image files.
+        features: the encoder, with its ``preprocess`` set.
+        progress: whether to show a progress bar.
+
+    Returns:
+        Features, in the order of the images.
+    """
+    starts = tqdm(range(0, recording.n_images, _BATCH), desc="features", unit="batch", disable=not progress)
+    with torch.no_grad():
+        found = [features(_images(recording, features, range(recording.n_images)[at : at + _BATCH])) for at in starts]
+    return torch.cat(found).cpu().numpy()
+
+
+@final
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that the neurons of a study have in common.
+
+    Attributes:
+        recording: responses and image files.
+        features: the encoder, with its ``preprocess`` set.
+        latent: the latent features of all images.
+        settings: what is asked for.
+    """
+
+    recording: Recording
+    features: LatentFeatures
+    latent: Float[Tensor, "image feature"]
+    settings: StudySettings
+
+    @cached_property
+    def preferred(self) -> Bool[ndarray, " image"]:
+        """Which images are of the preferred category."""
+        return self.recording.in_category(self.settings.preferred)
+
+    @cached_property
+    def excluded(self) -> tuple[str, ...]:
+        """For each neuron why it cannot take part, or nothing."""
+        fitted, judged = (exclusions(self.recording.responses[:, images]) for images in self._split)
+        return tuple(
+            f"{inside} (preferred category)" if inside else f"{outside} (other categories)" if outside else ""
+            for inside, outside in zip(fitted, judged, strict=True)
+        )
+
+    @cached_property
+    def readout(self) -> LinearReadout:
+        """The readouts, fitted on the preferred category alone."""
+        inside = self.preferred
+        return fit_readout(
+            self.latent[inside],
+            self.recording.mean[inside],
+            center=self.settings.center,
+            neuron_names=self.recording.neuron_names,
+        )
+
+    @cached_property
+    def _similarity(self) -> NeuronSimilarity:
+        """The similarity of images whose features are known already."""
+        return NeuronSimilarity(nn.Identity(), self.readout)
+
+    @cached_property
+    def bank(self) -> ReferenceBank:
+        """The images of the preferred category, by their features."""
+        return ReferenceBank(
+            self._similarity,
+            self.latent[self.preferred],
+            responses=self.recording.mean[self.preferred],
+            driver_fraction=self.settings.driver_fraction,
+        )
+
+    @cached_property
+    def _attributions(self) -> tuple[ParallelSharedAttribution, ParallelSharedAttribution]:
+        similarity = NeuronSimilarity(self.features, self.readout)
+        return ParallelSharedAttribution(similarity), ParallelSharedAttribution(similarity, "integrated_gradients")
+
+    @property
+    def _split(self) -> tuple[ndarray, ndarray]:
+        return self.preferred, ~self.preferred
+
+    def judged(self) -> list[NeuronResult]:
+        """Judge the readouts, and compare them with what the noise of the recording lets one expect.
+
+        Returns:
+            One result a neuron, without pairs.
+        """
+        mean, (inside, outside) = self.recording.mean, self._split
+        settings = self.settings
+        numbers: dict[str, Tensor | ndarray] = {
+            "heldout_correlation": cross_validate(
+                self.latent[inside], mean[inside], folds=settings.folds, seed=settings.seed
+            ),
+            "ooc_correlation": generalise(self.readout, self.latent[outside], mean[outside]),
+            "reliability": _reliability(self.recording, inside),
+            "ooc_reliability": _reliability(self.recording, outside),
+            "preferred_mean": _mean(mean[inside]),
+            "ooc_mean": _mean(mean[outside]),
+        }
+        return [
+            NeuronResult(
+                name=self.recording.neuron_names[place],
+                region=self.recording.regions[place],
+                subject=self.recording.subjects[place],
+                excluded=self.excluded[place],
+                drivers=self._drivers(place),
+                **{name: float(values[place]) for name, values in numbers.items()},  # type: ignore[arg-type]
+            )
+            for place in range(self.recording.n_neurons)
+        ]
+
+    def _drivers(self, neuron: int) -> tuple[str, ...]:
+        places = np.flatnonzero(self.preferred)[self.bank.drivers(neuron).cpu().numpy()]
+        return tuple(self.recording.stimulus_ids[place] for place in places)
+
+    def pairs(self, neuron: int) -> tuple[ChosenPair, ...]:
+        """Choose the pairs to explain for a neuron.
+
+        Args:
+            neuron: its position.
+
+        Returns:
+            The pairs.
+        """
+        return choose_pairs(
+            self.recording.mean[:, neuron],
+            self.preferred,
+            self.latent,
+            bank=self.bank,
+            neuron=neuron,
+            settings=self.settings,
+        )
+
+    def explained(
+        self, neuron: int, pairs: Sequence[ChosenPair]
+    ) -> tuple[list[PairResult], Float32[ndarray, "pair side jacobian row column"]]:
+        """Make the maps of a neuron's pairs.
+
+        Args:
+            neuron: its position.
+            pairs: its pairs.
+
+        Returns:
+            What was measured, and the maps.
+        """
+        images = [_images(self.recording, self.features, [pair.image for pair in pairs])]
+        images.append(_images(self.recording, self.features, [pair.reference for pair in pairs]))
+        inputs = (images[0], images[1])
+        gradient, integrated = self._attributions
+        steps = {"n_steps": self.settings.n_steps, "baselines": self._grey(), "internal_batch_size": _BATCH}
+        attributions = gradient.attribute(inputs, neuron), integrated.attribute(inputs, neuron, **steps)
+        maps = np.stack([_heatmaps(pair) for pair in attributions], axis=2)
+        return [self._measured(neuron, pair, own) for pair, own in zip(pairs, maps, strict=True)], maps
+
+    def picture(self, image: int) -> UInt8[ndarray, "row column channel"]:
+        """Return an image as the network sees it.
+
+        Args:
+            image: its position.
+
+        Returns:
+            RGB, 0 to 255.
+        """
+        seen = to_display(_images(self.recording, self.features, [image]), self.features.preprocess)[0]
+        pixels: ndarray = np.rint(255 * seen.permute(1, 2, 0).cpu().numpy()).astype(np.uint8)
+        return pixels
+
+    def _grey(self) -> Tensor:
+        """Mid-grey, where Integrated Gradients start."""
+        grey = _preprocess(self.features)(Image.new("RGB", (512, 512), (128, 128, 128)))[None]
+        return grey.to(next(self.features.parameters()).device)
+
+    def _measured(
+        self, neuron: int, pair: ChosenPair, maps: Float32[ndarray, "side jacobian row column"]
+    ) -> PairResult:
+        responses = self.recording.mean[:, neuron]
+        return PairResult(
+            kind=pair.kind,
+            image=self.recording.stimulus_ids[pair.image],
+            reference=self.recording.stimulus_ids[pair.reference],
+            response=float(responses[pair.image]),
+            reference_response=float(responses[pair.reference]),
+            similarity=float(self._similarity(self.latent[[pair.image]], self.latent[[pair.reference]])[0, neuron]),
+            intensity=float(maps[:, 0].mean(dtype=np.float64)),
+            gradient_ig_correlation=float(np.mean([_rank_correlation(*side) for side in maps])),
+        )
+
+
+def _preprocess(features: LatentFeatures) -> Callable[[Image.Image], Tensor]:
+    if features.preprocess is None:
+        raise ValueError(
+            "Expected features that know how a photograph becomes their input, got preprocess=None: set "
+            "features.preprocess."
+        )
+    return features.preprocess
+
+
+def _images(recording: Recording, features: LatentFeatures, places: Sequence[int]) -> Tensor:
+    paths = recording.paths or ()
+    chosen = load_images([paths[place] for place in places], _preprocess(features))
+    return chosen.to(next(features.parameters()).device)
+
+
+def _heatmaps(attributions: tuple[Tensor, Tensor]) -> Float32[ndarray, "pair side row column"]:
+    sides = [heatmap(side, (side.shape[2], side.shape[3])) for side in attributions]
+    return torch.stack(sides, dim=1).float().cpu().numpy()
+
+
+def _rank_correlation(first: ndarray, second: ndarray) -> float:
+    constant = np.ptp(first) == 0 or np.ptp(second) == 0
+    return math.nan if constant else float(spearmanr(first, second, axis=None).statistic)
+
+
+def _reliability(recording: Recording, images: ndarray) -> Tensor:
+    if recording.n_phases > 1:
+        return reliability(recording.responses[:, images])
+    if recording.halves is not None:
+        return reliability(recording.halves[:, images], split_halves=True)
+    return torch.full((recording.n_neurons,), math.nan, dtype=torch.float64)
+
+
+def _mean(responses: Float64[ndarray, "image neuron"]) -> Float64[ndarray, " neuron"]:
+    """Mean over the images with a response; NaN where there is none."""
+    recorded = ~np.isnan(responses)
+    count = recorded.sum(0)
+    total = np.where(recorded, responses, 0).sum(0)
+    mean: ndarray = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+    return mean

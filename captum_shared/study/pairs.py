@@ -1,0 +1,79 @@
+"""Which images to explain for a neuron, and with which references."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64
+from numpy import ndarray
+from torch import Tensor
+
+from captum_shared.references import ReferenceBank
+from captum_shared.study.result import Kind
+from captum_shared.study.settings import StudySettings
+
+
+@dataclass(frozen=True)
+class ChosenPair:
+    """An image and its reference.
+
+    Attributes:
+        kind: why it was chosen, as in :class:`~captum_shared.study.result.PairResult`.
+        image: position of the image in the recording.
+        reference: position of the reference in the recording.
+    """
+
+    kind: Kind
+    image: int
+    reference: int
+
+
+def choose_pairs(
+    responses: Float64[ndarray, " image"],
+    preferred: Bool[ndarray, " image"],
+    features: Float[Tensor, "image feature"],
+    *,
+    bank: ReferenceBank,
+    neuron: int,
+    settings: StudySettings,
+) -> tuple[ChosenPair, ...]:
+    """Choose images outside the preferred category for a neuron, and the best reference of each.
+
+    Images without a recorded response are not chosen, and none is chosen twice: strong ones come first, then
+    dissimilar ones, then weak ones.
+
+    Args:
+        responses: of the neuron, NaN where none was recorded.
+        preferred: which images are of the preferred category.
+        features: latent features of all images.
+        bank: the images of the preferred category, in their order.
+        neuron: the neuron.
+        settings: how many of which kind.
+
+    Returns:
+        The pairs: strong ones with the strongest first, dissimilar ones with the least similar first, weak ones with
+        the weakest first.
+
+    Raises:
+        ValueError: if there is no response outside the preferred category.
+    """
+    outside = np.flatnonzero(~preferred & ~np.isnan(responses))
+    if len(outside) == 0:
+        raise ValueError("Expected a response to at least one image outside the preferred category, got none.")
+    ranked = outside[np.argsort(-responses[outside], kind="stable")]
+    match = bank.search(features[ranked], target=neuron)
+    similarities = match.similarities[:, 0].double().cpu().numpy()
+    references = np.flatnonzero(preferred)[match.indices[:, 0].cpu().numpy()]
+    n_drivers = max(settings.n_strong, round(settings.driver_fraction * len(ranked)))
+    strong, others = (
+        list(range(len(ranked)))[: settings.n_strong],
+        range(settings.n_strong, min(n_drivers, len(ranked))),
+    )
+    dissimilar = sorted(others, key=lambda place: similarities[place])[: settings.n_dissimilar]
+    left = [place for place in range(len(ranked)) if place not in (*strong, *dissimilar)]
+    weak = left[::-1][: settings.n_weak]
+    kinds: dict[Kind, list[int]] = {"strong": strong, "dissimilar": dissimilar, "weak": weak}
+    return tuple(
+        ChosenPair(kind, int(ranked[place]), int(references[place]))
+        for kind, places in kinds.items()
+        for place in places
+    )

@@ -1,0 +1,217 @@
+"""What a study found, and the files that hold it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, final
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from numpy import ndarray
+
+from captum_shared.files import write_atomically
+
+Kind: TypeAlias = Literal["strong", "dissimilar", "weak"]
+
+SIDES = ("image", "reference")
+JACOBIANS = ("gradient", "integrated_gradients")
+AXES = ("pair", "side", "jacobian", "row", "column")
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """An image outside the preferred category, its reference, and what was measured of the two.
+
+    Attributes:
+        kind: ``"strong"``, among the images that drive the neuron most; ``"dissimilar"``, of all that drive it the
+            one whose best reference is least similar; ``"weak"``, one that drives it least.
+        image: identifier of the image.
+        reference: identifier of the reference.
+        response: of the neuron to the image, mean over phases, in the unit of the recording.
+        reference_response: of the neuron to the reference.
+        similarity: neuron-specific similarity, between -1 and 1.
+        intensity: mean of the two gradient maps over their pixels, in similarity per unit of the network's input.
+        gradient_ig_correlation: Spearman's rank correlation, over pixels, of the maps made with gradients and with
+            Integrated Gradients, mean of image and reference; NaN where a map is zero.
+
+    Example:
+        >>> PairResult("strong", "mug", "hand", 21.0, 30.0, 0.6, 1e-4, 0.9).similarity
+        0.6
+    """
+
+    kind: Kind
+    image: str
+    reference: str
+    response: float
+    reference_response: float
+    similarity: float
+    intensity: float
+    gradient_ig_correlation: float
+
+
+@dataclass(frozen=True)
+class NeuronResult:
+    """What was found for one neuron; numbers that could not be measured are NaN.
+
+    Attributes:
+        name: the neuron.
+        region: where it was recorded; empty if unknown.
+        subject: whom it was recorded from; empty if unknown.
+        excluded: why it has no pairs and is left out of all means; empty for a neuron that takes part.
+        heldout_correlation: of predicted and recorded responses on held-out images of the preferred category.
+        ooc_correlation: the same on images of other categories, never trained on.
+        reliability: correlation of the two phases (or corrected split halves) on the preferred category.
+        ooc_reliability: the same on the other categories.
+        preferred_mean: mean response to the preferred category.
+        ooc_mean: mean response to the other categories.
+        drivers: identifiers of the images of the preferred category that drive it most, strongest first.
+        pairs: the pairs explained.
+
+    Example:
+        >>> NeuronResult("A", "IT", "", "silent", *[math.nan] * 6).excluded
+        'silent'
+    """
+
+    name: str
+    region: str
+    subject: str
+    excluded: str
+    heldout_correlation: float
+    ooc_correlation: float
+    reliability: float
+    ooc_reliability: float
+    preferred_mean: float
+    ooc_mean: float
+    drivers: tuple[str, ...] = ()
+    pairs: tuple[PairResult, ...] = ()
+
+
+@final
+@dataclass(frozen=True)
+class StudyResult:
+    """A study, with its maps and pictures where they are needed.
+
+    Attributes:
+        settings: what was asked for: recording, preferred category, model, layer, ...
+        versions: of the packages that computed it.
+        seed: of the folds.
+        null_interval: two-sided 5 % interval of a correlation over the images of the preferred category if there is
+            none (ρ = 0).
+        ooc_null_interval: the same over the images of other categories.
+        neurons: one entry a neuron of the recording.
+        map_file: the file with maps and pictures.
+
+    Example:
+        >>> result = StudyResult({"preferred": "body"}, {}, 0, (-0.2, 0.2), (-0.1, 0.1), (), Path("maps.npz"))
+        >>> result.included
+        ()
+    """
+
+    settings: Mapping[str, Any]
+    versions: Mapping[str, str]
+    seed: int
+    null_interval: tuple[float, float]
+    ooc_null_interval: tuple[float, float]
+    neurons: tuple[NeuronResult, ...]
+    map_file: Path = field(compare=False)
+
+    @property
+    def included(self) -> tuple[NeuronResult, ...]:
+        """The neurons that take part."""
+        return tuple(neuron for neuron in self.neurons if not neuron.excluded)
+
+    def maps(self, neuron: str) -> Float32[ndarray, "pair side jacobian row column"]:
+        """Read the maps of a neuron's pairs, in similarity per unit of the network's input, not normalised.
+
+        Args:
+            neuron: its name.
+
+        Returns:
+            Non-negative, smoothed maps (:func:`~captum_shared.heatmaps.heatmap`); sides and jacobians in the order of
+            ``SIDES`` and ``JACOBIANS``.
+
+        Raises:
+            KeyError: if there are no maps of such a neuron.
+        """
+        maps: ndarray = self._read("maps", neuron)
+        return maps
+
+    def picture(self, image: str) -> UInt8[ndarray, "row column channel"]:
+        """Read an image as the network saw it, of the size of the maps.
+
+        Args:
+            image: identifier of an image that is in a pair.
+
+        Returns:
+            RGB, 0 to 255.
+
+        Raises:
+            KeyError: if the image is in no pair.
+        """
+        picture: ndarray = self._read("pictures", image)
+        return picture
+
+    def _read(self, what: str, name: str) -> ndarray:
+        with np.load(self.map_file) as file:
+            names = file[f"{what}_names"].tolist()
+            if name not in names:
+                raise KeyError(f"{self.map_file} has no {what} of {name!r}, but of {len(names)} others.")
+            found: ndarray = file[f"{what}/{names.index(name):05d}"]
+        return found
+
+    def save(self, path: str | Path) -> None:
+        """Write everything but maps and pictures to a JSON file, all of it or nothing.
+
+        Args:
+            path: the file; NaN is written as null.
+        """
+        content = {name: value for name, value in asdict(self).items() if name != "map_file"}
+        with write_atomically(path) as temporary:
+            temporary.write_text(json.dumps(_with_null(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> StudyResult:
+        """Read what :meth:`save` wrote; maps and pictures stay in ``maps.npz`` beside it until they are needed.
+
+        Args:
+            path: ``study.json``, or its folder.
+
+        Returns:
+            The study.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is not a study.
+        """
+        file = Path(path) / "study.json" if Path(path).is_dir() else Path(path)
+        if not file.is_file():
+            raise FileNotFoundError(f"Expected a finished study, got no file at {file}: check the path, or resume it.")
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            neurons = tuple(_neuron(entry) for entry in content.pop("neurons"))
+            for interval in ("null_interval", "ooc_null_interval"):
+                content[interval] = tuple(content[interval])
+            return cls(**content, neurons=neurons, map_file=file.with_name("maps.npz"))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"Expected a study written by captum-shared at {file}, got: {error}.") from error
+
+
+def _neuron(entry: dict[str, Any]) -> NeuronResult:
+    pairs = tuple(PairResult(**_with_nan(pair)) for pair in entry.pop("pairs"))
+    return NeuronResult(**_with_nan({**entry, "drivers": tuple(entry["drivers"])}), pairs=pairs)
+
+
+def _with_nan(entry: dict[str, Any]) -> dict[str, Any]:
+    return {name: math.nan if value is None else value for name, value in entry.items()}
+
+
+def _with_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_null(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_null(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

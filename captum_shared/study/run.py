@@ -1,0 +1,121 @@
+"""Run a study into a folder: what is done already is not done again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from numpy import ndarray
+from tqdm import tqdm
+
+from captum_shared.features import LatentFeatures
+from captum_shared.recordings import Recording
+from captum_shared.reliability import null_interval
+from captum_shared.study.experiment import Experiment, latent_features
+from captum_shared.study.folder import StudyFolder
+from captum_shared.study.pairs import ChosenPair
+from captum_shared.study.result import NeuronResult, StudyResult
+from captum_shared.study.settings import StudySettings, description, versions
+
+
+def run_study(
+    recording: Recording,
+    features: LatentFeatures,
+    settings: StudySettings,
+    *,
+    output: str | Path,
+    model: str,
+    resume: bool = False,
+    pairs_of: StudyResult | None = None,
+    progress: bool = True,
+) -> StudyResult:
+    """Ask which objects drive each neuron of a recording, which preferred images they resemble for it, and where.
+
+    Writes ``study.json``, ``maps.npz`` and ``readout.safetensors``. What is done survives an interruption, and a study
+    that was resumed is the same as one that was not.
+
+    Args:
+        recording: responses and image files.
+        features: the encoder, with its ``preprocess`` set.
+        settings: what is asked for.
+        output: the folder to write to.
+        model: name of the network, for the record.
+        resume: whether to go on with the same study in ``output``, or return it if it is finished.
+        pairs_of: a study of the same recording whose pairs to explain again with this encoder; None to choose pairs.
+        progress: whether to show progress bars.
+
+    Returns:
+        What was found.
+
+    Raises:
+        ValueError: if there is no image of the preferred category or none of another, there are fewer images than
+            folds, no image files are known, or ``output`` holds something else.
+
+    Source:
+        Lappe et al., Parallel Backpropagation for Shared-Feature Visualization, NeurIPS 2024, Figures 3 to 5.
+    """
+    _check(recording, settings)
+    described = description(recording, features, settings, model=model)
+    if pairs_of is not None:
+        described["pairs_of"] = pairs_of.settings["model"]
+    folder = StudyFolder(output, {**described, **versions()}, resume=resume)
+    if folder.finished:
+        folder.clear()
+        return StudyResult.load(folder.path)
+    latent = folder.once("features", lambda: latent_features(recording, features, progress=progress))
+    experiment = Experiment(recording, features, torch.from_numpy(latent), settings)
+    neurons = experiment.judged()
+    experiment.readout.save(folder.path / "readout.safetensors")
+    given = {} if pairs_of is None else _pairs_of(pairs_of, recording)
+    for place, neuron in enumerate(tqdm(neurons, desc="maps", unit="neuron", disable=not progress)):
+        if not neuron.excluded and not folder.has(place):
+            folder.keep(place, *experiment.explained(place, given.get(neuron.name) or experiment.pairs(place)))
+    result = StudyResult(
+        settings=described,
+        versions=versions(),
+        seed=settings.seed,
+        null_interval=null_interval(int(experiment.preferred.sum())),
+        ooc_null_interval=null_interval(int((~experiment.preferred).sum())),
+        neurons=tuple(
+            neuron if neuron.excluded else replace(neuron, pairs=folder.pairs(place))
+            for place, neuron in enumerate(neurons)
+        ),
+        map_file=folder.path / "maps.npz",
+    )
+    folder.finish(result, _pictures(result.included, experiment))
+    return result
+
+
+def _check(recording: Recording, settings: StudySettings) -> None:
+    inside = int(recording.in_category(settings.preferred).sum())
+    outside = recording.n_images - inside
+    if outside < 3:
+        raise ValueError(
+            f"Expected 3 or more images of other categories than {settings.preferred!r}, got {outside}: add some."
+        )
+    if inside < settings.folds:
+        raise ValueError(
+            f"Expected at least as many images of {settings.preferred!r} as folds, got {inside} images and "
+            f"{settings.folds} folds: lower folds, or add images."
+        )
+    if recording.paths is None:
+        raise ValueError("Expected a recording with image files, got none: load it with images=FOLDER.")
+
+
+def _pairs_of(study: StudyResult, recording: Recording) -> Mapping[str, Sequence[ChosenPair]]:
+    """The pairs of another study by neuron."""
+    place = {name: position for position, name in enumerate(recording.stimulus_ids)}
+    return {
+        neuron.name: [ChosenPair(pair.kind, place[pair.image], place[pair.reference]) for pair in neuron.pairs]
+        for neuron in study.included
+    }
+
+
+def _pictures(neurons: Sequence[NeuronResult], experiment: Experiment) -> Iterator[tuple[str, ndarray]]:
+    """The images in pairs, each once, as the network saw them."""
+    shown = {name for neuron in neurons for pair in neuron.pairs for name in (pair.image, pair.reference)}
+    for place, name in enumerate(experiment.recording.stimulus_ids):
+        if name in shown:
+            yield name, experiment.picture(place)

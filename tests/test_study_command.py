@@ -1,0 +1,170 @@
+"""``captum-shared simulate`` and ``study``, as a user types them."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from captum_shared.cli import app
+from captum_shared.study.result import StudyResult
+
+pytestmark = pytest.mark.usefixtures("as_installed")
+FORMATS = ("nc", "npz", "csv", "parquet", "h5", "nwb")
+SMALL = ("--neurons", "6", "--creatures", "24", "--artefacts", "16")
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def arguments(recording: Path, output: Path, *others: str) -> list[str]:
+    given = ["study", str(recording), "--images", str(recording.parent / "images"), "--preferred", "creature"]
+    if "--model" not in others:
+        given += ["--model", "embedded", "--layer", "features"]
+    return [*given, "--output", str(output), "--steps", "4", *others]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("simulated") / "new"
+    result = run("simulate", "--output", folder, *SMALL)
+    assert result.exit_code == 0, result.output
+    return folder / "recording.nc"
+
+
+@pytest.fixture(scope="module")
+def finished(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("study") / "whole"
+    result = run(*arguments(recording, output))
+    assert result.exit_code == 0, result.output
+    assert "6 of 6 neurons" in result.output
+    return output
+
+
+def test_the_study_is_all_there(finished: Path) -> None:
+    study = json.loads((finished / "study.json").read_text())
+    assert {"settings", "versions", "seed", "null_interval", "neurons"} <= set(study)
+    assert len(study["neurons"]) == 6
+    for neuron in study["neurons"]:
+        assert {"name", "region", "heldout_correlation", "ooc_correlation", "reliability", "pairs"} <= set(neuron)
+        for pair in neuron["pairs"]:
+            assert {"image", "reference", "response", "similarity", "intensity", "gradient_ig_correlation"} <= set(pair)
+            assert pair["image"].startswith("artefact")
+            assert pair["reference"].startswith("creature")
+        assert [pair["kind"] for pair in neuron["pairs"]] == ["strong", "strong", "dissimilar", "weak"]
+    assert {neuron["region"] for neuron in study["neurons"]} == {"anterior", "posterior"}
+    assert str(finished.parent) not in (finished / "study.json").read_text()
+    with np.load(finished / "maps.npz") as maps:
+        assert maps["axes"].tolist() == ["pair", "side", "jacobian", "row", "column"]
+        assert maps["maps/00000"].shape == (4, 2, 2, 112, 112)
+    figures = {path.stem for path in (finished / "figures").iterdir()}
+    pages = {"pairs_anterior_1", "pairs_posterior_1"}
+    assert figures == {"encoding", "responses", "faint", "integrated_gradients"} | pages
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_every_format_gives_the_same_study_to_the_last_digit(finished: Path, tmp_path: Path, file_format: str) -> None:
+    simulated = run("simulate", "--output", tmp_path / "new", "--format", file_format, *SMALL)
+    assert simulated.exit_code == 0, simulated.output
+    assert f"captum-shared study {tmp_path}/new/recording.{file_format} --images" in simulated.output.replace("\n", "")
+    studied = run(*arguments(tmp_path / "new" / f"recording.{file_format}", tmp_path / "study"))
+    assert studied.exit_code == 0, studied.output
+    assert contents(tmp_path / "study") == contents(finished)
+
+
+def test_a_killed_study_resumes_to_the_same_files(recording: Path, finished: Path, tmp_path: Path) -> None:
+    output = tmp_path / "study"
+    command = [sys.executable, "-c", "from captum_shared.cli import app; app()", *arguments(recording, output)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    while not list(output.glob(".progress/neuron_*.npz")):
+        assert process.poll() is None, "the study ended before it could be killed"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (output / "study.json").exists()
+    assert run(*arguments(recording, output)).exit_code == 2
+    resumed = run(*arguments(recording, output, "--resume"))
+    assert resumed.exit_code == 0, resumed.output
+    assert contents(output) == contents(finished)
+    again = run(*arguments(recording, output, "--resume"))
+    assert again.exit_code == 0, again.output
+    assert contents(output) == contents(finished)
+
+
+def test_two_networks_explain_the_same_pairs(recording: Path, tmp_path: Path) -> None:
+    models = ["--model", "embedded", "--model", "embedded", "--layer", "features", "--layer", "features.9"]
+    result = run(*arguments(recording, tmp_path / "study", *models))
+    assert result.exit_code == 0, result.output
+    first, second = (StudyResult.load(tmp_path / "study" / name) for name in ("", "embedded-features.9"))
+    assert [pair.image for pair in first.neurons[0].pairs] == [pair.image for pair in second.neurons[0].pairs]
+    assert second.settings["layer"] == "features.9"
+    assert (tmp_path / "study" / "figures" / "architectures.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (["--preferred", "body"], "'body', got none; there are: creature (24 images), artefact (16 images)"),
+        (["--folds", "25"], "got 24 images and 25 folds"),
+        (["--device", "tpu"], "'tpu' is not available"),
+        (["--weights", "DEFAULT"], "Expected --weights for each model but 'embedded'"),
+        (["--layer", "features", "--layer", "classifier", "--layer", "pool"], "one for each of the 1 models, got 3"),
+        (["--images", "nowhere"], "nowhere"),
+        (["--layer", "feature"], "feature"),
+        (["--strong", "0"], "n_strong of at least 1, got 0"),
+    ],
+)
+def test_wrong_arguments_get_a_sentence(recording: Path, tmp_path: Path, change: list[str], sentence: str) -> None:
+    given = arguments(recording, tmp_path / "study")
+    for flag in {word for word in change if word.startswith("--")} & set(given):
+        place = given.index(flag)
+        del given[place : place + 2]
+    result = run(*given, *change)
+    assert result.exit_code == 2
+    assert sentence in result.output
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "study").exists()
+
+
+def test_missing_or_unknown_images_are_listed(recording: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(recording.parent, folder)
+    for path in sorted((folder / "images").iterdir())[:12]:
+        path.unlink()
+    result = run(*arguments(folder / "recording.nc", tmp_path / "study"))
+    assert result.exit_code == 2
+    assert result.output.count(".png") == 10
+    table = folder / "stimuli.csv"
+    table.write_text("\n".join(table.read_text().splitlines()[:-2]) + "\n")
+    result = run(*arguments(folder / "recording.nc", tmp_path / "study", "--stimuli", str(table)))
+    assert result.exit_code == 2
+    assert "artefact" in result.output
+    truncated = folder / "recording.nc"
+    truncated.write_bytes(truncated.read_bytes()[:5000])
+    result = run(*arguments(truncated, tmp_path / "study"))
+    assert result.exit_code == 2
+    assert "recording.nc" in result.output
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_folder_with_another_study_is_left_alone(recording: Path, finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "study")
+    result = run(*arguments(recording, tmp_path / "study", "--resume", "--seed", "1"))
+    assert result.exit_code == 2
+    assert "holds a different study: it differs in seed" in result.output
+    assert run("simulate", "--output", tmp_path / "study", *SMALL).exit_code == 2
+    assert contents(tmp_path / "study") == contents(finished)
