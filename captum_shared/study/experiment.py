@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Bool, Float, Float32, Float64, UInt8
 from numpy import ndarray
 from PIL import Image
-from scipy.stats import spearmanr
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -27,6 +26,7 @@ from captum_shared.recordings import Recording
 from captum_shared.references import ReferenceBank
 from captum_shared.reliability import exclusions, reliability
 from captum_shared.similarity import NeuronSimilarity
+from captum_shared.study.agreement import agreement
 from captum_shared.study.pairs import ChosenPair, choose_pairs
 from captum_shared.study.result import NeuronResult, PairResult
 from captum_shared.study.settings import StudySettings
@@ -223,7 +223,7 @@ class Experiment:
             reference_response=float(responses[pair.reference]),
             similarity=float(self._similarity(self.latent[[pair.image]], self.latent[[pair.reference]])[0, neuron]),
             intensity=float(maps[:, 0].mean(dtype=np.float64)),
-            gradient_ig_correlation=float(np.mean([_rank_correlation(*side) for side in maps])),
+            gradient_ig_correlation=agreement(maps[:, 0], maps[:, 1]),
         )
 
 
@@ -245,11 +245,6 @@ def _images(recording: Recording, features: LatentFeatures, places: Sequence[int
 def _heatmaps(attributions: tuple[Tensor, Tensor]) -> Float32[ndarray, "pair side row column"]:
     sides = [heatmap(side, (side.shape[2], side.shape[3])) for side in attributions]
     return torch.stack(sides, dim=1).float().cpu().numpy()
-
-
-def _rank_correlation(first: ndarray, second: ndarray) -> float:
-    constant = np.ptp(first) == 0 or np.ptp(second) == 0
-    return math.nan if constant else float(spearmanr(first, second, axis=None).statistic)
 
 
 def _reliability(recording: Recording, images: ndarray) -> Tensor:

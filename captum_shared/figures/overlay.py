@@ -1,0 +1,83 @@
+"""A map over its image, in colours that two maps can be compared by."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, MaxNLocator
+from numpy import ndarray
+
+_COLOURS = "inferno"
+_GREY_FLOOR = 0.35
+
+
+def scale(top: float) -> Normalize:
+    """Make a scale from zero, for all maps that are to be compared.
+
+    Args:
+        top: its upper end, in the unit of the maps; maps beyond it are drawn as if they ended there.
+
+    Returns:
+        The scale; it ends at 1 if all maps are zero.
+
+    Example:
+        >>> scale(0.0).vmax
+        1.0
+    """
+    return Normalize(0.0, top if top > 0 else 1.0, clip=True)
+
+
+def draw_picture(axes: Axes, picture: Float[ndarray, "row column channel"]) -> None:
+    """Draw an image.
+
+    Args:
+        axes: where to.
+        picture: RGB between 0 and 1.
+    """
+    axes.imshow(picture)
+    axes.set_axis_off()
+
+
+def draw_overlay(
+    axes: Axes, picture: Float[ndarray, "row column channel"], heat: Float[ndarray, "row column"], norm: Normalize
+) -> None:
+    """Draw a map over a pale grey image.
+
+    Colour grows with the map, and opacity up to half of the scale, where a thin line is drawn, so that it can be read
+    without colour. A map of zeros leaves the image bare.
+
+    Args:
+        axes: where to.
+        picture: RGB between 0 and 1.
+        heat: a non-negative map of its size.
+        norm: the scale.
+    """
+    axes.imshow(_GREY_FLOOR + (1 - _GREY_FLOOR) * picture.mean(2), cmap="gray", vmin=0, vmax=1)
+    axes.imshow(heat, cmap=_COLOURS, norm=norm, alpha=0.85 * np.clip(2 * np.asarray(norm(heat)), 0, 1))
+    half = 0.5 * norm.vmax  # type: ignore[operator]
+    if heat.min() < half < heat.max():
+        axes.contour(heat, levels=[half], colors="white", linewidths=0.7)
+    axes.set_axis_off()
+
+
+def colour_bar(figure: Figure, norm: Normalize, **place: Any) -> Colorbar:
+    """Draw the scale, in the colours without their transparency.
+
+    Args:
+        figure: where to.
+        norm: the scale.
+        **place: as in ``Figure.colorbar``.
+
+    Returns:
+        The bar.
+    """
+    bar = figure.colorbar(ScalarMappable(norm, _COLOURS), orientation="horizontal", **place)
+    bar.locator = MaxNLocator(4)
+    bar.ax.tick_params(labelsize=7)
+    bar.formatter = FormatStrFormatter("%.3g")
+    return bar

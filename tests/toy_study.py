@@ -1,0 +1,82 @@
+"""A small study with numbers and maps made by hand, and what a figure of it shows."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from captum_shared.study.result import AXES, JACOBIANS, SIDES, NeuronResult, PairResult, StudyResult
+
+SIZE = 8
+ALL_KINDS = ("strong", "strong", "dissimilar", "weak")
+
+
+def neuron(place: int, kinds: tuple[str, ...] = ALL_KINDS, **changes: object) -> NeuronResult:
+    """A neuron whose numbers all differ, from each other and from those of other neurons."""
+    first = 0.01 * place
+    pairs = tuple(
+        PairResult(
+            kind, f"object{at}", f"body{at}", 20.0 + place + at, 30 + first, 0.6 - 0.1 * at, first + 1e-3 * at, 0.9
+        )
+        for at, kind in enumerate(kinds)
+    )
+    made = NeuronResult(
+        f"n{place}",
+        "IT",
+        "",
+        "",
+        0.3 + first,
+        0.2 + first,
+        0.8 + first,
+        0.7 + first,
+        30.0 + place,
+        10.0 + place,
+        (),
+        pairs,
+    )
+    return dataclasses.replace(made, **changes)
+
+
+def study(
+    folder: Path, neurons: list[NeuronResult], *, size: int = SIZE, maps: Callable[[int], np.ndarray] | None = None
+) -> StudyResult:
+    """A study whose neuron k has maps of ramps that end at k + 1 for gradients and at 10 (k + 1) for the others."""
+    ramp = np.linspace(0, 1, size * size, dtype=np.float32).reshape(size, size)
+    own = maps or (lambda place: (place + 1) * ramp * np.array([1, 10], np.float32)[:, None, None])
+    kept = [entry for entry in neurons if entry.pairs]
+    shapes = [(len(entry.pairs), len(SIDES), len(JACOBIANS), size, size) for entry in kept]
+    arrays = {f"maps/{at:05d}": np.broadcast_to(own(at), shape) for at, shape in enumerate(shapes)}
+    names = [f"{what}{at}" for what in ("object", "body") for at in range(6)]
+    pictures = np.random.default_rng(0).integers(0, 256, (len(names), size, size, 3), dtype=np.uint8)
+    file = folder / "maps.npz"
+    np.savez(
+        file,
+        maps_names=[entry.name for entry in kept],
+        pictures_names=names,
+        axes=AXES,
+        sides=SIDES,
+        jacobians=JACOBIANS,
+        **arrays,
+        **{f"pictures/{at:05d}": picture for at, picture in enumerate(pictures)},
+    )
+    return StudyResult({"preferred": "body"}, {}, 0, (-0.2, 0.21), (-0.1, 0.11), tuple(neurons), file)
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+def overlays(figure: Figure) -> list[tuple[np.ndarray, Normalize]]:
+    """The maps with their scales, in the order in which they are drawn."""
+    drawn = [axes.images[1] for axes in figure.axes if len(axes.images) == 2]
+    return [(np.asarray(image.get_array()), image.norm) for image in drawn]
+
+
+def points(axes: Axes) -> list[list[float]]:
+    """The points of every group of a distribution."""
+    return [sorted(map(float, line.get_ydata())) for line in axes.get_lines() if line.get_marker() == "o"]
