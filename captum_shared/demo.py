@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from captum_shared.attribution import LayerSharedAttribution, ParallelSharedAttribution
 from captum_shared.encoding import correlation, fit_readout
-from captum_shared.evaluation.baselines import neuron_gradcam, neuron_saliency
+from captum_shared.evaluation.baselines import METHODS
 from captum_shared.evaluation.scores import positive_mass
 from captum_shared.features import LatentFeatures
 from captum_shared.figures import Panel, pair_figure, save_figure
@@ -186,8 +186,8 @@ def _heatmaps(similarity: NeuronSimilarity, inputs: tuple[Tensor, Tensor], targe
             inputs, target, baselines=_GREY, n_steps=32
         ),
         "shared, layer": LayerSharedAttribution(similarity).attribute(inputs, target),
-        "Grad-CAM of the neuron": neuron_gradcam(similarity, inputs, target),
-        "saliency of the neuron": neuron_saliency(similarity, inputs, target),
+        "Grad-CAM of the neuron": METHODS["neuron-grad-cam"].attribute(similarity, inputs, target),
+        "saliency of the neuron": METHODS["neuron-saliency"].attribute(similarity, inputs, target),
     }
     size = (inputs[0].shape[2], inputs[0].shape[3])
     return {name: (heatmap(pair[0], size), heatmap(pair[1], size)) for name, pair in attributions.items()}

@@ -18,6 +18,8 @@ def shared_weights(
     image_features: Float[Tensor, "image feature"],
     reference_features: Float[Tensor, "image feature"],
     weight: Float[Tensor, "#image feature"],
+    *,
+    excitatory: bool = False,
 ) -> Float[Tensor, "image feature"]:
     r"""Weigh each feature by what it adds to the neuron-specific similarity of a pair.
 
@@ -27,10 +29,14 @@ def shared_weights(
     over features is the neuron-specific similarity. Where either norm is zero, all of h is zero (a choice: the
     paper leaves it open).
 
+    Squared, w loses its sign: features that inhibit the neuron in both images count like those that drive it. With
+    ``excitatory`` only features with w v > 0 in both images keep their h, and the sum is no longer the similarity.
+
     Args:
         image_features: centred features v(x) of the images.
         reference_features: centred features v(r) of their references.
         weight: the neuron's readout weights w, one row for all pairs or one row a pair. Its scale has no effect.
+        excitatory: whether features that do not drive the neuron in both images get zero; not in the paper.
 
     Returns:
         h, dimensionless, between -1 and 1, with row sums between -1 and 1.
@@ -42,8 +48,11 @@ def shared_weights(
         >>> v = torch.tensor([[3.0, 4.0]])
         >>> shared_weights(v, v, torch.ones(1, 2))
         tensor([[0.3600, 0.6400]])
+        >>> shared_weights(v, v, torch.tensor([[1.0, -1.0]]), excitatory=True)
+        tensor([[0.3600, 0.0000]])
     """
-    return _unit(weight * image_features) * _unit(weight * reference_features)
+    image, reference = _unit(weight * image_features), _unit(weight * reference_features)
+    return image.clamp(min=0) * reference.clamp(min=0) if excitatory else image * reference
 
 
 def neuron_similarity(
@@ -128,11 +137,14 @@ class NeuronSimilarity(nn.Module):
         features: network from images to (image, feature): :class:`~captum_shared.features.LatentFeatures`, or any
             encoder with one row of features an input (a sentence or audio network).
         readout: the neurons.
+        excitatory: whether shared weights keep only features that drive the neuron in both images
+            (:func:`shared_weights`); the similarity itself stays as it is.
 
     Attributes:
         image_features: the twin that sees the images: ``features`` itself.
         reference_features: the twin that sees the references.
         readout: the neurons.
+        excitatory: as given.
 
     Example:
         >>> encoder = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
@@ -143,7 +155,7 @@ class NeuronSimilarity(nn.Module):
                 [1.]])
     """
 
-    def __init__(self, features: nn.Module, readout: LinearReadout) -> None:
+    def __init__(self, features: nn.Module, readout: LinearReadout, *, excitatory: bool = False) -> None:
         super().__init__()
         if not isinstance(features, nn.Module):
             raise TypeError(f"features must be a torch.nn.Module to (image, feature), not {type(features).__name__}.")
@@ -155,6 +167,7 @@ class NeuronSimilarity(nn.Module):
         self.image_features = features
         self.reference_features = tied_copy(features)
         self.readout = readout
+        self.excitatory = excitatory
 
     def forward(self, images: Tensor, references: Tensor) -> Float[Tensor, "image neuron"]:
         """Compute the neuron-specific similarity s of each image with its reference.
@@ -240,7 +253,8 @@ class NeuronSimilarity(nn.Module):
         """
         neurons = select_neurons(len(image_features), self.readout.n_neurons, target)
         weight = _rescaled(self.readout.weight[neurons.to(self.readout.weight.device)]).to(image_features)
-        return shared_weights(self.centred(image_features), self.centred(reference_features), weight)
+        image_features, reference_features = self.centred(image_features), self.centred(reference_features)
+        return shared_weights(image_features, reference_features, weight, excitatory=self.excitatory)
 
     def layer_modules(self, layer: str | None = None) -> tuple[nn.Module, nn.Module]:
         """Return a layer's module in each twin, to hand to Captum's layer methods.

@@ -88,6 +88,25 @@ def test_shared_weights_sum_to_the_similarity(triple: tuple[Tensor, Tensor, Tens
 
 
 @given(triples())
+def test_excitatory_weights_are_those_of_features_that_drive_the_neuron_in_both(
+    triple: tuple[Tensor, Tensor, Tensor],
+) -> None:
+    images, references, weight = triple
+    driven = (weight[:1] * images > 0) & (weight[:1] * references > 0)
+    expected = torch.where(driven, shared_weights(images, references, weight[:1]), 0)
+    torch.testing.assert_close(shared_weights(images, references, weight[:1], excitatory=True), expected)
+
+
+def test_excitatory_weights_by_hand() -> None:
+    image, reference, weight = torch.tensor([[[3.0, 4.0, 0.0, -1.0]], [[4.0, 3.0, 1.0, -0.0]], [[1.0, -1.0, 1.0, 2.0]]])
+    found = shared_weights(image, reference, weight, excitatory=True)
+    torch.testing.assert_close(found, torch.tensor([[12 / 29**0.5 / 26**0.5, 0.0, 0.0, 0.0]]))
+    similarity = NeuronSimilarity(nn.Flatten(), LinearReadout(weight), excitatory=True)
+    torch.testing.assert_close(similarity.shared_weights(image, reference), found)
+    torch.testing.assert_close(similarity(image, reference), torch.tensor([[24 / 29**0.5 / 26**0.5]]))
+
+
+@given(triples())
 def test_shared_weights_are_the_equation(triple: tuple[Tensor, Tensor, Tensor]) -> None:
     images, references, weight = triple
     nothing = torch.zeros_like(images[0])

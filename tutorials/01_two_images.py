@@ -36,7 +36,7 @@ from captum_shared import (
     fit_readout,
 )
 from captum_shared.encoding import correlation
-from captum_shared.evaluation.baselines import neuron_gradcam
+from captum_shared.evaluation.baselines import METHODS
 from captum_shared.evaluation.scores import positive_mass
 from captum_shared.figures import Panel, pair_figure
 from captum_shared.heatmaps import heatmap
@@ -121,7 +121,7 @@ integrated, delta = ParallelSharedAttribution(similarity, "integrated_gradients"
     pair, target=target, baselines=0.5, n_steps=200, return_convergence_delta=True
 )
 layer = LayerSharedAttribution(similarity).attribute(pair, target=target)
-gradcam = neuron_gradcam(similarity, pair, target)
+gradcam = METHODS["neuron-grad-cam"].attribute(similarity, pair, target)
 
 maps = {
     "shared, gradient": gradient,

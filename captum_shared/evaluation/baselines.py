@@ -1,69 +1,202 @@
-"""Other methods under the call of ours: a pair of images in, a pair of maps out."""
+"""All methods that a user of Captum would pick, by name, under one call: a pair of images in, a pair of maps out."""
 
-from captum.attr import LayerGradCam, Saliency
-from torch import Tensor, nn
+import difflib
+import importlib.util
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias, final, get_args
 
-from captum_shared._captum import TargetType
-from captum_shared.features import LatentFeatures
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from captum_shared._captum import TargetType, select_neurons
+from captum_shared.evaluation.first_order import EXPLANATIONS, Call, of_the_cosine, of_the_neuron, of_the_similarity
+from captum_shared.evaluation.ours import OURS, Features
+from captum_shared.evaluation.peers import embedding_similarity_cam
+from captum_shared.evaluation.second_order import bilrp, integrated_jacobians
+from captum_shared.evaluation.trivial import centre_gaussian, edge_energy, random
+from captum_shared.heatmaps import heatmap
+from captum_shared.pairs import Pair, checked_pair
 from captum_shared.similarity import NeuronSimilarity
+from captum_shared.twins import evaluation_mode
+
+Family: TypeAlias = Literal["ours", "neuron", "similarity", "second-order", "trivial", "ceiling"]
+"""What a method looks at: shared features, the neuron's response to one image, the similarity of two, ..."""
 
 
-def neuron_gradcam(
-    similarity: NeuronSimilarity, inputs: tuple[Tensor, Tensor], target: TargetType = None
-) -> tuple[Tensor, Tensor]:
-    """Compute Grad-CAM of the neuron's response at the cut, for each image alone.
+@final
+@dataclass(frozen=True)
+class Method:
+    """A method under the call that all methods share. One's own joins by its name and a callable.
 
-    Args:
-        similarity: encoder (:class:`~captum_shared.features.LatentFeatures`) and readout.
-        inputs: the pair (images, references).
-        target: the neuron, as in Captum.
-
-    Returns:
-        Maps at the cut layer, (image, 1, height, width), of the images and of the references; not rectified.
+    Attributes:
+        name: what it is called in tables.
+        family: what it looks at; ``"neuron"`` is for methods that see one image at a time.
+        call: from a similarity, a pair (images, references) that requires gradients, and the neuron of each pair as a
+            tensor, to a pair of attributions (image, channel, height, width) of pixels or of a layer. The network
+            is in evaluation mode meanwhile.
+        package: name, as imported, of an optional package that runs it, or None.
 
     Raises:
-        TypeError: if the encoder has no cut.
+        ValueError: if the family is unknown.
 
     Example:
-        >>> import torch
+        >>> from torch import nn
         >>> from captum_shared import LinearReadout
-        >>> encoder = LatentFeatures(nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU()), "1")
-        >>> images = torch.rand(2, 3, 6, 6)
-        >>> similarity = NeuronSimilarity(encoder, LinearReadout(torch.ones(1, 2)))
-        >>> neuron_gradcam(similarity, (images, images))[0].shape
-        torch.Size([2, 1, 4, 4])
+        >>> brightness = Method("brightness", "trivial", lambda similarity, pair, target: pair)
+        >>> similarity = NeuronSimilarity(nn.Flatten(), LinearReadout.uniform(12))
+        >>> image_maps, reference_maps = brightness.maps(similarity, (torch.ones(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)))
+        >>> image_maps
+        tensor([[[3., 3.],
+                 [3., 3.]]])
     """
-    features = similarity.image_features
-    if not isinstance(features, LatentFeatures):
-        raise TypeError(f"Grad-CAM needs LatentFeatures, whose cut is a layer, but got {type(features).__name__}.")
-    method = LayerGradCam(nn.Sequential(features, similarity.readout), features.cut)
-    first, second = (method.attribute(images, target).detach() for images in inputs)
-    return first, second
+
+    name: str
+    family: Family
+    call: Callable[[NeuronSimilarity, Pair, Tensor], Pair]
+    package: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.family not in get_args(Family):
+            raise ValueError(f"family must be one of {', '.join(get_args(Family))}, but got {self.family!r}.")
+
+    def attribute(self, similarity: NeuronSimilarity, inputs: Pair, target: TargetType = None) -> Pair:
+        """Compute the attributions, signed and as they come.
+
+        Args:
+            similarity: encoder and readout.
+            inputs: the pair (images, references), each (image, channel, height, width).
+            target: the neuron, as in Captum: one for all pairs or one a pair.
+
+        Returns:
+            Attributions of the images and of the references, (image, channel, height, width), of pixels or of a layer.
+
+        Raises:
+            ImportError: if the package that runs the method is not installed.
+            TypeError: if the method works at the cut and the encoder has none, or ``inputs`` is not a pair.
+            ValueError: if the pair is empty, of unequal lengths or not finite, or the method gives something else than
+                two attributions with four axes, an entry a pair.
+        """
+        pair = checked_pair(inputs)
+        neurons = select_neurons(len(pair[0]), similarity.readout.n_neurons, target).to(pair[0].device)
+        with evaluation_mode(similarity), torch.enable_grad(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Setting (forward, )?backward hooks")  # Captum's, on every call
+            maps = self.call(similarity, pair, neurons)
+        shapes = [tuple(each.shape) for each in maps]
+        if len(shapes) != 2 or any(len(shape) != 4 or shape[0] != len(neurons) for shape in shapes):
+            raise ValueError(
+                f"Expected two attributions of shape ({len(neurons)}, channel, height, width) from the method "
+                f"{self.name!r}, but got {shapes}. Let it give one channel where it has none."
+            )
+        first, second = (each.detach().to(images.dtype) for each, images in zip(maps, pair, strict=True))
+        return first, second
+
+    def maps(
+        self, similarity: NeuronSimilarity, inputs: Pair, target: TargetType = None
+    ) -> tuple[Float[Tensor, "image height width"], Float[Tensor, "image reference_height reference_width"]]:
+        """Compute heatmaps, all by one reduction: :func:`~captum_shared.heatmaps.heatmap`.
+
+        Of pixels it takes the magnitude, summed over channels and smoothed; of a layer the sum over channels, brought
+        to the size of the image, and of that the positive part.
+
+        Args:
+            similarity: encoder and readout.
+            inputs: the pair (images, references), as in :meth:`attribute`.
+            target: the neuron, as in Captum.
+
+        Returns:
+            Non-negative maps of the images and of the references, of the size of each, not normalised.
+
+        Raises:
+            ImportError: as :meth:`attribute`, which also raises what else can be wrong.
+        """
+        attributions = self.attribute(similarity, inputs, target)
+        first, second = (
+            heatmap(each, (images.shape[2], images.shape[3])) for each, images in zip(attributions, inputs, strict=True)
+        )
+        return first, second
 
 
-def neuron_saliency(
-    similarity: NeuronSimilarity, inputs: tuple[Tensor, Tensor], target: TargetType = None
-) -> tuple[Tensor, Tensor]:
-    """Compute the gradient of the neuron's response with respect to the pixels, for each image alone.
+def _explanations(prefix: str, of: Callable[..., Call], names: Sequence[str]) -> list[tuple[str, Call]]:
+    return [(f"{prefix}-{name}", of(EXPLANATIONS[name])) for name in names]
+
+
+_CENTRED: Final = Features(centred=True)
+_FAMILIES: Final[list[tuple[Family, list[tuple[str, Call]]]]] = [
+    ("ours", list(OURS.items())),
+    ("neuron", _explanations("neuron", of_the_neuron, list(EXPLANATIONS))),
+    (
+        "similarity",
+        [
+            *_explanations("similarity", of_the_similarity, list(EXPLANATIONS)),
+            *_explanations("cosine", of_the_cosine, ["saliency", "integrated-gradients", "grad-cam"]),
+            ("cosine-pytorch-grad-cam", embedding_similarity_cam),
+        ],
+    ),
+    (
+        "second-order",
+        [
+            ("bilrp", Features().shared_by(bilrp)),
+            ("bilrp-centred", _CENTRED.shared_by(bilrp)),
+            ("integrated-jacobians", integrated_jacobians),
+        ],
+    ),
+    ("trivial", [("random", random), ("centre-gaussian", centre_gaussian), ("edge-energy", edge_energy)]),
+]
+_PACKAGES: Final = {
+    "bilrp": "zennit",
+    "bilrp-centred": "zennit",
+    "cosine-pytorch-grad-cam": "pytorch_grad_cam",
+}
+
+METHODS: Final[dict[str, Method]] = {
+    name: Method(name, family, call, _PACKAGES.get(name)) for family, calls in _FAMILIES for name, call in calls
+}
+"""All methods by name. ``neuron-...`` are of the response to one image, ``similarity-...`` of the neuron-specific
+similarity (centred where the readout is), ``cosine-...`` of the plain cosine of the features, without a neuron."""
+
+
+def methods(names: Sequence[str | Method] | None = None) -> list[Method]:
+    """Look methods up by name, before any of them runs.
 
     Args:
-        similarity: encoder and readout.
-        inputs: the pair (images, references).
-        target: the neuron, as in Captum.
+        names: names in :data:`METHODS`, and methods of one's own among them; None for all that can run here.
 
     Returns:
-        Signed maps of the images and of the references, each of the shape of its input.
+        The methods, in the order given.
+
+    Raises:
+        ImportError: if a method's package is not installed.
+        ValueError: if a name is unknown (close matches are listed) or given twice.
 
     Example:
-        >>> import torch
-        >>> from captum_shared import LinearReadout
-        >>> similarity = NeuronSimilarity(nn.Flatten(), LinearReadout([[2.0, 0.0, -1.0]]))
-        >>> images = torch.zeros(1, 3, 1, 1)
-        >>> neuron_saliency(similarity, (images, images))[0].flatten()
-        tensor([ 2.,  0., -1.])
+        >>> [method.family for method in methods(["ours-paper", "neuron-grad-cam"])]
+        ['ours', 'neuron']
     """
-    method = Saliency(nn.Sequential(similarity.image_features, similarity.readout))
-    first, second = (
-        method.attribute(images.detach().clone().requires_grad_(), target, abs=False).detach() for images in inputs
-    )
-    return first, second
+    if names is None:
+        return [method for method in METHODS.values() if _can_run(method)]
+    found = [name if isinstance(name, Method) else _named(name) for name in names]
+    repeated = sorted({method.name for method in found if [each.name for each in found].count(method.name) > 1})
+    if repeated:
+        raise ValueError(f"Expected each method once, but got more than once: {', '.join(repeated)}.")
+    missing = [f"{method.name} (by {method.package})" for method in found if not _can_run(method)]
+    if missing:
+        raise ImportError(
+            f"These methods are run by packages that are not installed: {', '.join(missing)}. Install them with: "
+            "pip install 'captum-shared[peers]'."
+        )
+    return found
+
+
+def _named(name: str) -> Method:
+    if name not in METHODS:
+        close = difflib.get_close_matches(name, METHODS, n=5, cutoff=0.4)
+        hint = f"Did you mean {', '.join(close)}?" if close else f"There are: {', '.join(METHODS)}."
+        raise ValueError(f"There is no method {name!r}. {hint}")
+    return METHODS[name]
+
+
+def _can_run(method: Method) -> bool:
+    return method.package is None or importlib.util.find_spec(method.package) is not None

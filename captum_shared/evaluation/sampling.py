@@ -1,0 +1,123 @@
+"""Where paths start and how noise is drawn: the same for every method, so that none gains by it."""
+
+import contextlib
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from captum_shared.similarity import NeuronSimilarity
+
+N_SAMPLES: Final = 16
+"""Steps of a path, and noisy copies of an image, in every method that has them."""
+
+_NOISE: Final = 0.1
+_MID_GREY = 128
+
+
+def mid_grey(similarity: NeuronSimilarity, images: Tensor) -> Float[Tensor, "image channel height width"]:
+    """Return a mid-grey photograph as the network sees it: where all paths start, and what hides a window.
+
+    From black, paths through bright images are poor. Grey is what the ``preprocess`` of the features makes of a grey
+    photograph; where they have none, pixels are taken to lie between 0 and 1, so that it is 0.5.
+
+    Args:
+        similarity: the twins.
+        images: inputs of the encoder.
+
+    Returns:
+        A grey image for each of them.
+
+    Example:
+        >>> from torch import nn
+        >>> from captum_shared.readout import LinearReadout
+        >>> mid_grey(NeuronSimilarity(nn.Flatten(), LinearReadout.uniform(3)), torch.rand(1, 3, 1, 1)).flatten()
+        tensor([0.5000, 0.5000, 0.5000])
+    """
+    preprocess = getattr(similarity.image_features, "preprocess", None)
+    if preprocess is None:
+        return torch.full_like(images, 0.5, requires_grad=False)
+    colour: Tensor = preprocess(Image.new("RGB", (64, 64), (_MID_GREY,) * 3)).mean((1, 2))
+    return colour.to(images)[:, None, None].expand(images.shape)
+
+
+def noise_levels(images: tuple[Tensor, ...]) -> tuple[float, ...]:
+    """Return the standard deviation of the noise to add to each image, as SmoothGrad has it: a share of its range.
+
+    Args:
+        images: one tensor an input of the network.
+
+    Returns:
+        0.1 of the difference between the brightest and the darkest value of each (the authors: 0.1 to 0.2).
+
+    Source:
+        Smilkov et al., SmoothGrad: removing noise by adding noise, 2017.
+
+    Example:
+        >>> noise_levels((torch.tensor([1.0, 3.0]),))
+        (0.2,)
+    """
+    return tuple(_NOISE * (image.max() - image.min()).item() for image in images)
+
+
+@contextlib.contextmanager
+def drawn_for(*images: Tensor) -> Iterator[None]:
+    """Draw from a seed that the images make themselves, and leave the random state of torch and NumPy as it was.
+
+    So noise neither depends on what was drawn before nor on the batch, yet differs from pair to pair.
+
+    Args:
+        *images: the images.
+
+    Yields:
+        Nothing.
+
+    Example:
+        >>> image = torch.rand(1, 3, 2, 2)
+        >>> def draw() -> Tensor:
+        ...     with drawn_for(image):
+        ...         return torch.rand(3)
+        >>> bool((draw() == draw()).all())
+        True
+    """
+    seed = zlib.crc32(b"".join(image.detach().double().cpu().numpy().tobytes() for image in images))
+    state = np.random.get_state()
+    with torch.random.fork_rng(devices={image.device for image in images if image.is_cuda}):
+        torch.random.manual_seed(seed)
+        np.random.seed(seed)  # Captum's GradientShap draws from NumPy
+        try:
+            yield
+        finally:
+            np.random.set_state(state)
+
+
+def pair_by_pair(
+    explain: Callable[[tuple[Tensor, ...], Tensor], tuple[Tensor, ...]], inputs: tuple[Tensor, ...], target: Tensor
+) -> tuple[Tensor, ...]:
+    """Run a method that draws noise on each example by itself, with :func:`drawn_for` its images.
+
+    Args:
+        explain: from the inputs and the target of one example to its maps.
+        inputs: one tensor an input of the network, image first.
+        target: the neuron of each example.
+
+    Returns:
+        The maps of all examples.
+
+    Example:
+        >>> images = torch.rand(2, 3, 1, 1)
+        >>> (noise,) = pair_by_pair(lambda x, k: (torch.rand_like(x[0]),), (images,), torch.tensor([0, 0]))
+        >>> bool((noise[0] == noise[1]).any())
+        False
+    """
+    maps = []
+    for row in range(len(target)):
+        example = tuple(each[row : row + 1].detach().requires_grad_() for each in inputs)
+        with drawn_for(*example):
+            maps.append(explain(example, target[row : row + 1]))
+    return tuple(torch.cat(each) for each in zip(*maps, strict=True))
