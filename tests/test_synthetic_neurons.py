@@ -6,7 +6,13 @@ from hypothesis import strategies as st
 from sklearn.linear_model import RidgeCV
 
 from captum_shared.synthetic.network import embedded_network
-from captum_shared.synthetic.neurons import TYPICAL_AREA, SyntheticNeuron, category_selective_neurons, record
+from captum_shared.synthetic.neurons import (
+    TYPICAL_AREA,
+    SyntheticNeuron,
+    category_selective_neurons,
+    estimated_gains,
+    record,
+)
 from captum_shared.synthetic.stimuli import CATEGORIES, PARTS, Stimulus, draw_stimuli, visible_area
 
 DEMO = category_selective_neurons(6)
@@ -157,3 +163,20 @@ def test_errors_say_what_came(call, told):
 
 def test_categories_come_with_the_preferred_one_first():
     assert CATEGORIES == ("creature", "artefact")
+
+
+def test_estimated_gains_of_true_rates_are_the_tuning(creatures):
+    neurons = category_selective_neurons(10)
+    gains = estimated_gains(np.stack([neuron.rate(creatures[:60]) for neuron in neurons], axis=1), creatures[:60])
+    for neuron, own in zip(neurons, gains, strict=True):
+        for part, gain in zip(PARTS, own, strict=True):
+            if any(part in stimulus.masks for stimulus in creatures[:60]):
+                assert gain == pytest.approx(neuron.tuning.get(part, 0.0), abs=1e-9)
+            else:
+                assert np.isnan(gain)
+    assert np.isnan(gains).any()
+
+
+def test_too_few_images_for_estimated_gains(creatures):
+    with pytest.raises(ValueError, match=r"tell 7 parts apart, got 7 that do not"):
+        estimated_gains(np.ones((7, 1)), creatures[:7])

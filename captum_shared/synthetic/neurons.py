@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from captum_shared.synthetic.parts import check_part
+from captum_shared.synthetic.parts import PARTS, check_part
 from captum_shared.synthetic.stimuli import Stimulus, visible_area
 
 TYPICAL_AREA = {
@@ -99,9 +99,57 @@ class SyntheticNeuron:
         """
         rates = np.full(len(stimuli), self.baseline)
         for part, gain in self.tuning.items():
-            area = np.array([visible_area(stimulus, part) for stimulus in stimuli], dtype=np.float64)
-            rates += gain * 2 * area / (area + TYPICAL_AREA[part])
+            rates += gain * _drive(stimuli, part)
         return rates.clip(min=0)
+
+
+def estimated_gains(
+    responses: Float[ndarray, "image neuron"], stimuli: Sequence[Stimulus]
+) -> Float[ndarray, "neuron part"]:
+    """Gain of every part that explains given responses best, in least squares.
+
+    With the area a of each part and its typical area t, as in :class:`SyntheticNeuron`,
+
+        response ~ baseline + sum over all parts of gain * 2 a / (a + t)
+
+    so the rates of a neuron that is never silenced give back its tuning, with zeros for parts that do not drive it.
+
+    Args:
+        responses: Recorded or predicted, any unit.
+        stimuli: The images, several times as many as there are parts.
+
+    Returns:
+        Gains in the unit of the responses, in the order of ``PARTS``; NaN for parts that no image shows.
+
+    Raises:
+        ValueError: If the images do not tell the parts apart, being too few or too much alike.
+
+    Example:
+        >>> from captum_shared.synthetic.stimuli import draw_stimuli
+        >>> stimuli = draw_stimuli("creature", 40, seed=0)
+        >>> neuron = SyntheticNeuron("neuron", {"wing": 12.0, "tail": 9.0}, baseline=2.0)
+        >>> gains = estimated_gains(neuron.rate(stimuli)[:, None], stimuli)[0]
+        >>> {part: round(gain) for part, gain in zip(PARTS, gains.tolist()) if gain > 1}
+        {'tail': 9, 'wing': 12}
+    """
+    drives = {part: _drive(stimuli, part) for part in PARTS}
+    shown = [index for index, drive in enumerate(drives.values()) if drive.any()]
+    design = np.column_stack([np.ones(len(stimuli)), *(drive for drive in drives.values() if drive.any())])
+    solution, _, rank, _ = np.linalg.lstsq(design, responses, rcond=None)
+    if rank < design.shape[1]:
+        raise ValueError(
+            f"Expected images that tell {len(shown)} parts apart, got {len(stimuli)} that do not. Draw more of them."
+        )
+    gains = np.full((responses.shape[1], len(PARTS)), np.nan)
+    gains[:, shown] = solution[1:].T
+    return gains
+
+
+def _drive(stimuli: Sequence[Stimulus], part: str) -> Float[ndarray, " image"]:
+    """Drive of a part that is seen with the area a: 2 a / (a + t), 1 at its typical area t."""
+    area = np.array([visible_area(stimulus, part) for stimulus in stimuli], dtype=np.float64)
+    drive: ndarray = 2 * area / (area + TYPICAL_AREA[part])
+    return drive
 
 
 def category_selective_neurons(n: int, *, seed: int = 0) -> list[SyntheticNeuron]:
