@@ -12,6 +12,7 @@ import captum_shared
 PACKAGE = Path(captum_shared.__file__).parent
 FLOORS = {
     "files": 0,
+    "resuming": 0.5,
     "twins": 0,
     "pooling": 0,
     "cutting": 0.5,

@@ -18,12 +18,12 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from toys import Randomised
 
-from captum_shared import LatentFeatures, NeuronSimilarity, ParallelSharedAttribution
+from captum_shared import LatentFeatures, NeuronSimilarity, ParallelSharedAttribution, resuming
 from captum_shared.heatmaps import heatmap
 from captum_shared.images import load_images, rgb_preprocess
 from captum_shared.readout import LinearReadout
 from captum_shared.recordings import Recording
-from captum_shared.study import experiment, folder
+from captum_shared.study import experiment, run
 from captum_shared.study.result import StudyResult
 from captum_shared.study.run import run_study
 from captum_shared.study.settings import StudySettings
@@ -182,9 +182,9 @@ def test_an_interrupted_study_resumes_to_the_same_files(
 
     places = {
         "features": (experiment, "_images", 0),
-        "keep": (folder.StudyFolder, "keep", 2),
+        "keep": (run, "packed", 2),
         "save": (StudyResult, "save", 0),
-        "rmtree": (folder.shutil, "rmtree", 0),
+        "rmtree": (resuming.shutil, "rmtree", 0),
     }
     owner, name, after = places[stop]
     with monkeypatch.context() as patch:
@@ -225,9 +225,9 @@ def test_features_of_an_image_are_computed_once(
     features = encoder()
     features(torch.rand(1, 3, SIZE, SIZE))
     monkeypatch.setattr(LatentFeatures, "forward", counted)
-    kept = folder.StudyFolder(tmp_path / "out", {})
+    kept = resuming.ResumableFolder(tmp_path / "out", {}, result="study.json")
     for _ in range(2):
-        kept.once("features", lambda: experiment.latent_features(recording, features))
+        kept.once("features", lambda: {"latent": experiment.latent_features(recording, features)})
     assert sum(seen) == recording.n_images
 
 

@@ -13,8 +13,9 @@ from tqdm import tqdm
 from captum_shared.features import LatentFeatures
 from captum_shared.recordings import Recording
 from captum_shared.reliability import null_interval
+from captum_shared.resuming import ResumableFolder
 from captum_shared.study.experiment import Experiment, latent_features
-from captum_shared.study.folder import StudyFolder
+from captum_shared.study.folder import kept_pairs, packed, part_of, write_study
 from captum_shared.study.pairs import ChosenPair
 from captum_shared.study.result import NeuronResult, StudyResult
 from captum_shared.study.settings import StudySettings, description, versions
@@ -60,18 +61,18 @@ def run_study(
     described = description(recording, features, settings, model=model)
     if pairs_of is not None:
         described["pairs_of"] = pairs_of.settings["model"]
-    folder = StudyFolder(output, {**described, **versions()}, resume=resume)
+    folder = ResumableFolder(output, {**described, **versions()}, result="study.json", resume=resume)
     if folder.finished:
         folder.clear()
         return StudyResult.load(folder.path)
-    latent = folder.once("features", lambda: latent_features(recording, features, progress=progress))
-    experiment = Experiment(recording, features, torch.from_numpy(latent), settings)
+    kept = folder.once("features", lambda: {"latent": latent_features(recording, features, progress=progress)})
+    experiment = Experiment(recording, features, torch.from_numpy(kept["latent"]), settings)
     neurons = experiment.judged()
     experiment.readout.save(folder.path / "readout.safetensors")
     given = {} if pairs_of is None else _pairs_of(pairs_of, recording)
     for place, neuron in enumerate(tqdm(neurons, desc="maps", unit="neuron", disable=not progress)):
-        if not neuron.excluded and not folder.has(place):
-            folder.keep(place, *experiment.explained(place, given.get(neuron.name) or experiment.pairs(place)))
+        if not neuron.excluded:
+            _explain(folder, experiment, place, given.get(neuron.name))
     result = StudyResult(
         settings=described,
         versions=versions(),
@@ -79,13 +80,18 @@ def run_study(
         null_interval=null_interval(int(experiment.preferred.sum())),
         ooc_null_interval=null_interval(int((~experiment.preferred).sum())),
         neurons=tuple(
-            neuron if neuron.excluded else replace(neuron, pairs=folder.pairs(place))
+            neuron if neuron.excluded else replace(neuron, pairs=kept_pairs(folder, place))
             for place, neuron in enumerate(neurons)
         ),
         map_file=folder.path / "maps.npz",
     )
-    folder.finish(result, _pictures(result.included, experiment))
+    write_study(folder, result, _pictures(result.included, experiment))
     return result
+
+
+def _explain(folder: ResumableFolder, experiment: Experiment, neuron: int, given: Sequence[ChosenPair] | None) -> None:
+    """Explain a neuron's pairs, chosen unless they are given, and keep what comes of it."""
+    folder.once(part_of(neuron), lambda: packed(*experiment.explained(neuron, given or experiment.pairs(neuron))))
 
 
 def _check(recording: Recording, settings: StudySettings) -> None:
