@@ -1,6 +1,7 @@
 """What do two images share, for this neuron? Shared-feature attribution for Captum."""
 
 from captum_shared.attribution import LayerSharedAttribution, ParallelSharedAttribution
+from captum_shared.correspondence import SharedCorrespondence
 from captum_shared.encoding import fit_readout
 from captum_shared.features import LatentFeatures
 from captum_shared.layers import LayerFeatures
@@ -20,6 +21,7 @@ __all__ = [
     "NeuronSimilarity",
     "ParallelSharedAttribution",
     "ReferenceBank",
+    "SharedCorrespondence",
     "SharedProjection",
     "cross_validate",
     "fit_readout",

@@ -6,9 +6,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
+SMOOTHING = 0.02
+"""Standard deviation of the Gaussian that smoothes maps of pixels, as a share of the longer side (a choice)."""
+
 
 def heatmap(
-    attribution: Float[Tensor, "image channel height width"], size: tuple[int, int], *, smoothing: float = 0.02
+    attribution: Float[Tensor, "image channel height width"], size: tuple[int, int], *, smoothing: float = SMOOTHING
 ) -> Float[Tensor, "image pixel_height pixel_width"]:
     """Reduce an attribution to how much of it falls on each pixel.
 
@@ -19,8 +22,7 @@ def heatmap(
     Args:
         attribution: maps of pixels (of the given size) or of a layer (of any other size), signed.
         size: height and width of the images, in pixels.
-        smoothing: standard deviation of the Gaussian that smoothes maps of pixels, as a share of the longer side
-            (a choice); 0 for none.
+        smoothing: as :data:`SMOOTHING`; 0 for none.
 
     Returns:
         Non-negative maps in the unit of the attribution, not normalised.
@@ -39,12 +41,27 @@ def heatmap(
         summed = attribution.sum(1, keepdim=True)
         resized: Tensor = LayerAttribution.interpolate(summed, size, "bilinear")
         return resized[:, 0].clamp(min=0)
-    magnitude = attribution.abs().sum(1)
-    sigma = smoothing * max(size)
-    return magnitude if sigma == 0 else _smoothed(magnitude, sigma)
+    return smoothed(attribution.abs().sum(1), smoothing)
 
 
-def _smoothed(maps: Tensor, sigma: float) -> Tensor:
-    """Blur with a Gaussian that ends at three standard deviations, or where its mirror image at the border would."""
+def smoothed(
+    maps: Float[Tensor, "image height width"], smoothing: float = SMOOTHING
+) -> Float[Tensor, "image height width"]:
+    """Blur maps with a Gaussian that ends at three standard deviations, or where its mirror image at the border would.
+
+    Args:
+        maps: one map an image.
+        smoothing: as :data:`SMOOTHING`; 0 for none.
+
+    Returns:
+        Maps of the same shape.
+
+    Example:
+        >>> smoothed(torch.eye(3)[None], smoothing=0.1)[0, 1]
+        tensor([0.0114, 0.9847, 0.0114])
+    """
+    sigma = smoothing * max(maps.shape[-2:])
+    if sigma == 0:
+        return maps
     reach = min(round(3 * sigma), *(side - 1 for side in maps.shape[-2:]))
     return torch.Tensor(gaussian_blur(maps[:, None], [2 * reach + 1] * 2, [sigma] * 2))[:, 0]

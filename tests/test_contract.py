@@ -34,9 +34,24 @@ from captum_shared import (
     LayerSharedAttribution,
     NeuronSimilarity,
     ParallelSharedAttribution,
+    SharedCorrespondence,
     SharedProjection,
 )
 from captum_shared import attribution as attribution_module
+
+
+class Correspondence:
+    """The maps at one resolution, with a second neuron that the pairs of these tests drive."""
+
+    def __init__(self, similarity: NeuronSimilarity, resolution: str) -> None:
+        weight = similarity.readout.weight
+        weight[1:2] = weight[:1] + weight[-1:]
+        self.method = SharedCorrespondence(similarity)
+        self.resolution = resolution
+
+    def attribute(self, inputs: Any, target: Any = None) -> Pair:
+        return self.method.attribute(inputs, target, resolution=self.resolution)
+
 
 METHODS: dict[str, Callable[[NeuronSimilarity], Any]] = {
     "gradient": ParallelSharedAttribution,
@@ -46,7 +61,11 @@ METHODS: dict[str, Callable[[NeuronSimilarity], Any]] = {
     "Saliency": lambda similarity: ParallelSharedAttribution(similarity, Saliency),
     "layer": LayerSharedAttribution,
     "inner layer": lambda similarity: LayerSharedAttribution(similarity, "body.1"),
+    "correspondence": lambda similarity: Correspondence(similarity, "layer"),
+    "refined": lambda similarity: Correspondence(similarity, "refined"),
+    "pixels": lambda similarity: Correspondence(similarity, "pixels"),
 }
+ONE_PASS = ["gradient", "correspondence", "refined", "pixels"]
 captums_own_warnings = pytest.mark.filterwarnings("ignore:Setting")
 
 
@@ -146,7 +165,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-@pytest.mark.parametrize("kind", ["gradient", "integrated_gradients", "layer"])
+@pytest.mark.parametrize("kind", ["gradient", "integrated_gradients", "layer", "correspondence", "refined", "pixels"])
 def test_anything_but_a_good_pair_is_refused(as_installed: None, kind: str, case: str) -> None:
     spoil, error, message = REFUSED[case]
     with pytest.raises(error, match=message):
@@ -159,7 +178,7 @@ def test_whole_number_images_are_refused_with_advice() -> None:
         method.attribute((torch.zeros(1, 3, 10, 10, dtype=torch.uint8), pair(n=1)[1]), target=1)
 
 
-@pytest.mark.parametrize("kind", ["gradient", "integrated_gradients", "layer"])
+@pytest.mark.parametrize("kind", ["gradient", "integrated_gradients", "layer", "correspondence", "refined", "pixels"])
 def test_a_network_with_broken_weights_is_named_as_the_cause(kind: str) -> None:
     model = small_net()
     similarity = NeuronSimilarity(LatentFeatures(model, "features"), readout(5))
@@ -188,7 +207,7 @@ TARGETS = [
 
 
 @pytest.mark.parametrize(("target", "neurons"), TARGETS, ids=repr)
-@pytest.mark.parametrize("kind", ["gradient", "integrated_gradients", "layer"])
+@pytest.mark.parametrize("kind", ["gradient", "integrated_gradients", "layer", "correspondence", "refined", "pixels"])
 def test_every_form_of_target_is_the_neuron_of_each_pair(kind: str, target: Any, neurons: list[int]) -> None:
     method = METHODS[kind](small_similarity())
     images, references = pair()
@@ -198,7 +217,7 @@ def test_every_form_of_target_is_the_neuron_of_each_pair(kind: str, target: Any,
         torch.testing.assert_close(found[side], torch.cat([one[side] for one in each]), rtol=1e-6, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", ["gradient", "integrated_gradients", "layer"])
+@pytest.mark.parametrize("kind", ["gradient", "integrated_gradients", "layer", "correspondence", "refined", "pixels"])
 def test_a_single_neuron_needs_no_target(kind: str) -> None:
     method = METHODS[kind](small_similarity(n_neurons=1))
     assert torch.equal(method.attribute(pair())[0], method.attribute(pair(), target=0)[0])
@@ -245,7 +264,7 @@ def test_a_wrong_target_fails_as_in_captum(as_installed: None, target: Any) -> N
     leaves = tuple(x.requires_grad_() for x in pair())
     with pytest.raises(Exception) as captums:  # noqa: PT011  (whatever Captum raises)
         Saliency(similarity).attribute(leaves, target=target)
-    for build in (METHODS["gradient"], METHODS["integrated_gradients"], METHODS["layer"]):
+    for build in (METHODS[kind] for kind in ("gradient", "integrated_gradients", "layer", "correspondence", "pixels")):
         with pytest.raises(Exception) as ours:  # noqa: PT011
             build(similarity).attribute(pair(), target=target)
         assert type(ours.value) is type(captums.value)
@@ -446,7 +465,7 @@ def test_nothing_of_the_callers_changes(as_installed: None, kind: str, training:
     similarity.reference_features.cut.register_forward_hook(fail)
     method = METHODS[kind](similarity)
     before = world(model, similarity, (images, references))
-    if fails_at and not (kind == "gradient" and fails_at == 2):
+    if fails_at and not (kind in ONE_PASS and fails_at == 2):
         with pytest.raises(KeyboardInterrupt):
             method.attribute((images, references), target=1)
     else:

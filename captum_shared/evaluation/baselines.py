@@ -99,7 +99,8 @@ class Method:
         """Compute heatmaps, all by one reduction: :func:`~captum_shared.heatmaps.heatmap`.
 
         Of pixels it takes the magnitude, summed over channels and smoothed; of a layer the sum over channels, brought
-        to the size of the image, and of that the positive part.
+        to the size of the image, and of that the positive part. Maps of that size without the channels of the image are
+        taken as they are, in magnitude.
 
         Args:
             similarity: encoder and readout.
@@ -113,10 +114,14 @@ class Method:
             ImportError: as :meth:`attribute`, which also raises what else can be wrong.
         """
         attributions = self.attribute(similarity, inputs, target)
-        first, second = (
-            heatmap(each, (images.shape[2], images.shape[3])) for each, images in zip(attributions, inputs, strict=True)
-        )
+        first, second = (_heatmap(each, images) for each, images in zip(attributions, inputs, strict=True))
         return first, second
+
+
+def _heatmap(attribution: Tensor, images: Tensor) -> Tensor:
+    """The reduction of maps of pixels, or of a layer; a map that has no channels has nothing to be smoothed."""
+    smoothing = {} if attribution.shape[1] == images.shape[1] else {"smoothing": 0.0}
+    return heatmap(attribution, (images.shape[2], images.shape[3]), **smoothing)
 
 
 def _explanations(prefix: str, of: Callable[..., Call], names: Sequence[str]) -> list[tuple[str, Call]]:

@@ -7,6 +7,7 @@ from captum.attr import GuidedBackprop, NoiseTunnel
 from torch import Tensor
 
 from captum_shared.attribution import LayerSharedAttribution, ParallelSharedAttribution
+from captum_shared.correspondence import SharedCorrespondence
 from captum_shared.evaluation.first_order import BATCH, Call, cut_at_positions
 from captum_shared.evaluation.sampling import N_SAMPLES, mid_grey, noise_levels, pair_by_pair
 from captum_shared.pairs import Pair
@@ -101,6 +102,16 @@ def layer(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
     return _pair(LayerSharedAttribution(similarity).attribute(inputs, target))
 
 
+def correspondence(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
+    """Compute which places correspond, at the cut."""
+    return _pair(SharedCorrespondence(similarity).attribute(inputs, target))
+
+
+def refined(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
+    """Compute which places correspond, at the resolution of the images."""
+    return _pair(SharedCorrespondence(similarity).attribute(inputs, target, resolution="refined"))
+
+
 _MAPS: Final[dict[str, Call]] = {
     "gradient": gradient,
     "ig": integrated_gradients,
@@ -112,12 +123,15 @@ _CENTRED: Final = Features(centred=True)
 _EXCITATORY: Final = Features(centred=True, excitatory=True)
 
 OURS: Final[dict[str, Call]] = {
+    "ours-recommended": refined,
+    "ours-correspondence": correspondence,
     "ours-paper": Features().shared_by(gradient),
     **{f"ours-{name}": Features().shared_by(maps) for name, maps in _MAPS.items() if name != "gradient"},
     **{f"ours-{name}-centred": _CENTRED.shared_by(maps) for name, maps in _MAPS.items()},
     **{f"ours-{name}-excitatory": _EXCITATORY.shared_by(maps) for name, maps in _MAPS.items()},
 }
-"""All settings by name: of the Jacobian, not centred as in the paper, centred, and centred with excitatory features."""
+"""All settings by name: the correspondence of places, and the paper's h with any Jacobian, not centred as in the paper,
+centred, and centred with excitatory features only."""
 
 
 def _pair(maps: tuple[Tensor, ...]) -> Pair:

@@ -1,0 +1,241 @@
+"""Run methods on a task, score their maps, and keep what is done."""
+
+import importlib.metadata
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias, final
+
+import numpy as np
+import torch
+from numpy import ndarray
+from torch import Tensor
+from tqdm import tqdm
+
+from captum_shared.evaluation.baselines import Method
+from captum_shared.evaluation.design import Task, Trial
+from captum_shared.evaluation.faithfulness import PairFaithfulness
+from captum_shared.evaluation.intervals import Interval, bootstrap, bootstrap_auroc
+from captum_shared.evaluation.sanity import network_agreement, readout_agreement, reference_agreement
+from captum_shared.evaluation.scores import recovery_scores, total_mass
+from captum_shared.pairs import Pair
+from captum_shared.resuming import ResumableFolder
+
+Scores: TypeAlias = dict[str, ndarray]
+
+RESULT: Final = "results.json"
+_BATCH = 8
+_RANDOMISED = 1 / 3  # the last third of the layers
+_PACKAGES = ("captum-shared", "captum", "numpy", "scikit-learn", "torch", "torchvision", "zennit", "grad-cam")
+
+
+@final
+@dataclass(frozen=True)
+class Extent:
+    """How many pairs of a task to use, and for what.
+
+    Attributes:
+        pairs: for the scores of recovery.
+        controls: of these, the first so many for intensity, for which the control of each is needed too.
+        faithful: of these, the first so many for deletion and insertion.
+        sanity: of these, the first so many for the sanity checks.
+
+    Raises:
+        ValueError: if a number is negative, or there are no pairs.
+
+    Example:
+        >>> Extent(pairs=400, controls=100).sanity
+        0
+    """
+
+    pairs: int = 200
+    controls: int = 0
+    faithful: int = 0
+    sanity: int = 0
+
+    def __post_init__(self) -> None:
+        if self.pairs < 1 or min(self.controls, self.faithful, self.sanity) < 0:
+            raise ValueError(f"Expected at least one pair and no negative number, got {self}.")
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """The tensors of some trials."""
+
+    images: Tensor
+    references: Tensor
+    controls: Tensor
+    regions: Tensor
+    neurons: Tensor
+
+    @classmethod
+    def of(cls, trials: Sequence[Trial]) -> "_Batch":
+        images = torch.stack([trial.images for trial in trials]).transpose(0, 1)
+        first, second, third = (each.contiguous(memory_format=torch.channels_last) for each in images)
+        regions = torch.stack([trial.regions for trial in trials])
+        return cls(first, second, third, regions, torch.tensor([trial.neuron for trial in trials]))
+
+    @property
+    def pair(self) -> Pair:
+        return self.images, self.references
+
+
+def run_benchmark(
+    task: Task,
+    chosen: Sequence[Method],
+    *,
+    extent: Extent,
+    output: str | Path,
+    resume: bool = False,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Score the maps of methods on a task, and write ``results.json``.
+
+    Args:
+        task: the task.
+        chosen: the methods (:func:`~captum_shared.evaluation.baselines.methods`), one's own among them.
+        extent: how many pairs.
+        output: the folder to write to.
+        resume: whether to go on with the same benchmark in ``output``, or return it if it is finished.
+        progress: whether to show a progress bar.
+
+    Returns:
+        What is written: ``task``, ``settings``, ``versions`` and ``methods``, each with ``name``, ``family``,
+        ``scores`` (name of the score, then ``value``, ``low`` and ``high`` of its 95 % interval over pairs; None where
+        it is not defined) and ``seconds_per_pair``. The best ``answer_largest`` comes first.
+
+    Raises:
+        ValueError: if ``output`` holds something else.
+    """
+    settings = {"task": task.name, **task.settings, **asdict(extent), "methods": [method.name for method in chosen]}
+    versions = {name: _version(name) for name in _PACKAGES}
+    folder = ResumableFolder(output, {**settings, **versions}, result=RESULT, resume=resume)
+    if folder.finished:
+        folder.clear()
+        found: dict[str, Any] = json.loads((folder.path / RESULT).read_text(encoding="utf-8"))
+        return found
+    parts: list[Scores] = []
+    bar = tqdm(total=extent.pairs, desc=task.name, unit="pair", disable=not progress)
+    for start in range(0, extent.pairs, _BATCH):
+        places = range(start, min(start + _BATCH, extent.pairs))
+        parts.append(folder.once(f"pairs_{start:05d}", lambda at=places: _scored(task, chosen, at, extent)))  # type: ignore[misc]
+        bar.update(len(places))
+    bar.close()
+    methods = [_summary(method, parts) for method in chosen]
+    ranked = sorted(methods, key=lambda entry: -(entry["scores"]["answer_largest"]["value"] or 0))
+    result = {"task": task.name, "settings": settings, "versions": versions, "methods": ranked}
+    folder.finish(lambda path: path.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8"))  # type: ignore[arg-type]
+    return result
+
+
+def _scored(task: Task, chosen: Sequence[Method], places: range, extent: Extent) -> Scores:
+    """The scores of some pairs, (pair, side) each, under ``method/score``."""
+    batch = _Batch.of([task.trial(place) for place in places])
+    faithful = sum(place < extent.faithful for place in places)
+    judge = _faithfulness(task, batch, faithful) if faithful else None
+    found: Scores = {}
+    for method in chosen:
+        start = time.perf_counter()
+        maps = method.maps(task.similarity, batch.pair, batch.neurons)
+        seconds = (time.perf_counter() - start) / len(places)
+        scores: dict[str, Tensor] = recovery_scores(torch.stack(maps, 1), batch.regions)
+        scores["seconds"] = torch.full((len(places),), seconds)
+        if judge is not None:
+            first = maps[0][:faithful], maps[1][:faithful]
+            scores |= {"deletion": judge.deletion(first), "insertion": judge.insertion(first)}
+        scores |= _intensities(task, method, batch, maps, sum(place < extent.controls for place in places))
+        scores |= _sanity(task, method, batch, sum(place < extent.sanity for place in places))
+        found |= {f"{method.name}/{name}": values.numpy() for name, values in scores.items()}
+    return found
+
+
+def _faithfulness(task: Task, batch: _Batch, n: int) -> PairFaithfulness:
+    return PairFaithfulness(task.similarity, (batch.images[:n], batch.references[:n]), batch.neurons[:n])
+
+
+def _intensities(task: Task, method: Method, batch: _Batch, maps: Pair, n: int) -> dict[str, Tensor]:
+    """Total mass of the maps of the first pairs, and of the same images with their controls."""
+    if n == 0:
+        return {}
+    controls = method.maps(task.similarity, (batch.images[:n], batch.controls[:n]), batch.neurons[:n])
+    shared, unshared = (sum(total_mass(side[:n]) for side in pair) for pair in (maps, controls))
+    return {"intensity_shared": torch.as_tensor(shared), "intensity_unshared": torch.as_tensor(unshared)}
+
+
+def _sanity(task: Task, method: Method, batch: _Batch, n: int) -> dict[str, Tensor]:
+    """Agreement of the maps of the first pairs with those of a network, a readout or a reference that is wrong."""
+    if n < 2:  # there has to be a reference to swap with
+        return {}
+    inputs, neurons = (batch.images[:n], batch.references[:n]), batch.neurons[:n]
+    network = network_agreement(method.maps, task.similarity, inputs=inputs, target=neurons, shares=(_RANDOMISED,))
+    return {
+        "network_randomised": network[0],
+        "readout_replaced": readout_agreement(method.maps, task.similarity, inputs=inputs, target=neurons),
+        "reference_swapped": reference_agreement(method.maps, task.similarity, inputs=inputs, target=neurons),
+    }
+
+
+def _summary(method: Method, parts: Sequence[Scores]) -> dict[str, Any]:
+    """The entry of a method in ``results.json``."""
+    names = dict.fromkeys(name for part in parts for name in part if name.startswith(f"{method.name}/"))
+    values = {
+        name.split("/")[-1]: torch.from_numpy(np.concatenate([part[name] for part in parts if name in part]))
+        for name in names
+    }
+    seconds = float(values.pop("seconds").median())
+    scores = {}
+    if "intensity_shared" in values:
+        scores["intensity"] = bootstrap_auroc(values.pop("intensity_shared"), values.pop("intensity_unshared"))
+    scores = {name: bootstrap(each) for name, each in values.items()} | scores
+    return {
+        "name": method.name,
+        "family": method.family,
+        "scores": {name: _json(interval) for name, interval in scores.items()},
+        "seconds_per_pair": seconds,
+    }
+
+
+def _json(interval: Interval) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in interval._asdict().items()}
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def table(result: Mapping[str, Any], scores: Sequence[str] = ("answer_largest", "mass")) -> str:
+    """Write the methods of a benchmark as a table in Markdown, in the order of the result.
+
+    Args:
+        result: what :func:`run_benchmark` returns.
+        scores: which scores to show.
+
+    Returns:
+        The table: each score with its interval, and seconds per pair.
+
+    Example:
+        >>> entry = {"name": "mine", "family": "ours", "seconds_per_pair": 0.5}
+        >>> scores = {"mass": {"value": 0.5, "low": 0.4, "high": 0.6}}
+        >>> print(table({"methods": [entry | {"scores": scores}]}, ["mass"]))
+        | method | family | mass | s per pair |
+        |---|---|---|---|
+        | mine | ours | 0.50 [0.40, 0.60] | 0.500 |
+    """
+    rows = [["method", "family", *(score.replace("_", " ") for score in scores), "s per pair"]]
+    rows.append(["---"] * len(rows[0]))
+    for entry in result["methods"]:
+        cells = [_cell(entry["scores"].get(score)) for score in scores]
+        rows.append([entry["name"], entry["family"], *cells, f"{entry['seconds_per_pair']:.3f}"])
+    return "\n".join(f"| {' | '.join(row)} |".replace(" --- ", "---").replace(" --- ", "---") for row in rows)
+
+
+def _cell(score: Mapping[str, float | None] | None) -> str:
+    if score is None or score["value"] is None:
+        return "-"
+    return f"{score['value']:.2f} [{score['low']:.2f}, {score['high']:.2f}]"

@@ -1,0 +1,166 @@
+"""The task ``grid``: four photographs an image, one a cell."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from captum_shared.encoding import fit_readout
+from captum_shared.evaluation.design import Task, Trial, factorial_design
+from captum_shared.features import LatentFeatures
+from captum_shared.images import image_folder, load_images
+from captum_shared.similarity import NeuronSimilarity
+
+Half: TypeAlias = Literal["development", "report", "all"]
+
+CATCH_ALL = "other"
+"""A folder of this name holds no one category and is left out."""
+
+_FEWEST_PHOTOGRAPHS = 12
+_BASELINE, _GAINS = 4.0, (8.0, 16.0)  # spikes/s
+_EXPOSURE = 16 * 0.2  # repetitions and seconds
+_BATCH = 16
+
+
+def grid_task(
+    images: str | Path,
+    features: LatentFeatures,
+    *,
+    half: Half = "report",
+    n_neurons: int = 12,
+    seed: int = 0,
+    progress: bool = False,
+) -> Task:
+    """Neurons that answer to three categories of photographs, with readouts fitted on photographs that are in no pair.
+
+    The categories with at least 12 photographs are cut in two halves by name: methods are tuned with drivers of one
+    half and reported with drivers of the other, and what is neither comes from the half that is not in use. Every
+    second photograph of each category is for fitting: on all of these the readouts are fitted, centred, to Poisson
+    counts of 16 repetitions of 0.2 s at 4 spikes/s, and 8 to 16 more for each of the neuron's categories.
+
+    Args:
+        images: folder of labelled photographs: a folder a category.
+        features: the encoder, with its ``preprocess`` set.
+        half: whose categories drive neurons: ``"development"``, ``"report"``, or ``"all"`` but two.
+        n_neurons: how many neurons, at least 1.
+        seed: of neurons, responses and pairs.
+        progress: whether to show progress bars.
+
+    Returns:
+        The task.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError: if there are too few categories, ``half`` is unknown, or the features have no ``preprocess``.
+    """
+    files = _files(images)
+    used, strangers = _halves(sorted(files), half)
+    fitted = {name: paths[::2] for name, paths in files.items()}
+    drivers = _drivers(used, n_neurons, seed)
+    latent, labels = _latent(fitted, features, progress)
+    rates = np.array([[_BASELINE + neuron.get(label, 0.0) for neuron in drivers] for label in labels])
+    responses = np.random.default_rng([seed, 2]).poisson(rates * _EXPOSURE) / _EXPOSURE
+    readout = fit_readout(
+        latent, responses, center=True, neuron_names=[" + ".join(n) + f" ({k})" for k, n in enumerate(drivers)]
+    )
+    shown = {name: load_images(paths[1::2], features.preprocess, progress=False) for name, paths in files.items()}  # type: ignore[arg-type]
+    return Task(
+        name="grid",
+        similarity=NeuronSimilarity(features, readout),
+        trial=lambda place: _trial(place, drivers, shown, (used, strangers), seed),
+        settings={"half": half, "categories": used, "neither": strangers, "n_neurons": n_neurons, "seed": seed},
+    )
+
+
+def _files(images: str | Path) -> dict[str, list[Path]]:
+    """Files of every category that is large enough."""
+    paths, categories = image_folder(images)
+    files: dict[str, list[Path]] = {name: [] for name in categories if name not in ("", CATCH_ALL)}
+    for path, name in zip(paths, categories, strict=True):
+        if name in files:
+            files[name].append(path)
+    return {name: found for name, found in files.items() if len(found) >= _FEWEST_PHOTOGRAPHS}
+
+
+def _halves(categories: Sequence[str], half: str) -> tuple[list[str], list[str]]:
+    """Categories of drivers and shared regions, and those of what is neither."""
+    if half not in get_args(Half):
+        raise ValueError(f"half must be one of {', '.join(get_args(Half))}, but got {half!r}.")
+    middle = len(categories) // 2
+    first, second = list(categories[:middle]), list(categories[middle:])
+    used, strangers = (first, second) if half == "development" else (second, first)
+    if half == "all":
+        used, strangers = list(categories[:-2]), list(categories[-2:])
+    if len(used) < 4 or len(strangers) < 2:
+        raise ValueError(
+            f"Expected 8 or more categories (6 with half 'all'), each a folder of {_FEWEST_PHOTOGRAPHS} or more "
+            f"photographs, got {len(categories)}: {', '.join(categories) or 'none'}. Add some."
+        )
+    return used, strangers
+
+
+def _drivers(categories: Sequence[str], n_neurons: int, seed: int) -> list[dict[str, float]]:
+    """Gains of every neuron for three categories; all threes occur before one occurs again."""
+    rng = np.random.default_rng([seed, 1])
+    threes = list(combinations(categories, 3))
+    order = np.concatenate([rng.permutation(len(threes)) for _ in range(-(-n_neurons // len(threes)))])[:n_neurons]
+    return [{name: float(rng.uniform(*_GAINS)) for name in threes[three]} for three in order]
+
+
+def _latent(
+    fitted: Mapping[str, Sequence[Path]], features: LatentFeatures, progress: bool
+) -> tuple[Float[Tensor, "image feature"], list[str]]:
+    """Features of the photographs for fitting, and their categories."""
+    if features.preprocess is None:
+        raise ValueError("Expected features that know how a photograph becomes their input: set features.preprocess.")
+    labelled = [(path, name) for name, paths in fitted.items() for path in paths]
+    starts = tqdm(range(0, len(labelled), _BATCH), desc="features", unit="batch", disable=not progress)
+    with torch.no_grad():
+        latent = [
+            features(load_images([path for path, _ in labelled[start : start + _BATCH]], features.preprocess))
+            for start in starts
+        ]
+    return torch.cat(latent), [name for _, name in labelled]
+
+
+def _trial(
+    place: int,
+    drivers: Sequence[Mapping[str, float]],
+    shown: Mapping[str, Tensor],
+    categories: tuple[Sequence[str], Sequence[str]],
+    seed: int,
+) -> Trial:
+    rng = np.random.default_rng([seed, 3, place])
+    neuron = place % len(drivers)
+    driving = sorted(drivers[neuron])
+    contents = factorial_design(driving, [name for name in categories[0] if name not in driving], categories[1], rng)
+    left = {name: rng.permutation(len(photographs)).tolist() for name, photographs in shown.items()}
+    cells = [[shown[name][left[name].pop()] for name in names] for names in contents[:2]]
+    cells.append([shown[contents[2][0]][left[contents[2][0]].pop()], *cells[1][1:]])
+    orders = [rng.permutation(4).tolist() for _ in cells[:2]]
+    laid = [_laid(photographs, order) for photographs, order in zip(cells, [*orders, orders[1]], strict=True)]
+    return Trial(
+        images=torch.stack([grid for grid, _ in laid]),
+        regions=torch.stack([regions for _, regions in laid[:2]]),
+        contents=contents,
+        neuron=neuron,
+    )
+
+
+def _laid(photographs: Sequence[Tensor], order: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """A grid of four photographs, each in the cell that ``order`` gives it, and the region of each."""
+    height, width = photographs[0].shape[1:]
+    grid = photographs[0].new_zeros(3, 2 * height, 2 * width)
+    regions = torch.zeros(4, 2 * height, 2 * width, dtype=torch.bool)
+    for kind, (photograph, cell) in enumerate(zip(photographs, order, strict=True)):
+        row, column = divmod(cell, 2)
+        rows, columns = slice(row * height, (row + 1) * height), slice(column * width, (column + 1) * width)
+        grid[:, rows, columns] = photograph
+        regions[kind, rows, columns] = True
+    return grid, regions
