@@ -169,13 +169,12 @@ def refined(
         tensor([[[[1., 3.]]]])
     """
     upsampled, *others = (
-        functional.interpolate(_density(factor), size, mode="bilinear", align_corners=False)
+        functional.interpolate(_shares(factor), size, mode="bilinear", align_corners=False)
         for factor in (layer_map, *relevances)
     )
     product = math.prod(others, start=upsampled)
     says_something = product.sum((1, 2, 3), keepdim=True) > 0
-    shares = _shares(torch.where(says_something, product, upsampled).flatten(1)).reshape(product.shape)
-    return shares * layer_map.sum((1, 2, 3), keepdim=True)
+    return _shares(torch.where(says_something, product, upsampled)) * layer_map.sum((1, 2, 3), keepdim=True)
 
 
 def _cosine(first: Tensor, second: Tensor) -> Tensor:
@@ -188,12 +187,7 @@ def _unit(vectors: Tensor) -> Tensor:
     return functional.normalize(vectors / torch.where(largest > 0, largest, 1), dim=-1)
 
 
-def _density(factor: Tensor) -> Tensor:
-    """Shares per position, 1 on average."""
-    return _shares(factor.flatten(1)).reshape(factor.shape) * factor[0].numel()
-
-
 def _shares(values: Tensor) -> Tensor:
-    """Non-negative values that sum to 1 along the second axis; all-zero rows stay."""
-    total = values.sum(1, keepdim=True)
+    """Non-negative values that sum to 1 over all axes but the first; where all are zero they stay."""
+    total = values.sum(tuple(range(1, values.ndim)), keepdim=True)
     return values / torch.where(total > 0, total, 1)
