@@ -7,9 +7,12 @@ from captum_shared.features import LatentFeatures
 from captum_shared.layers import LayerFeatures
 from captum_shared.projection import SharedProjection
 from captum_shared.readout import LinearReadout
+from captum_shared.recordings import Recording
 from captum_shared.references import Match, ReferenceBank
 from captum_shared.reliability import noise_corrected, null_interval, reliability
 from captum_shared.similarity import NeuronSimilarity, neuron_similarity, shared_weights
+from captum_shared.study.run import run_study
+from captum_shared.study.settings import StudySettings
 from captum_shared.validation import cross_validate, generalise, select_layer
 
 __all__ = [
@@ -20,9 +23,11 @@ __all__ = [
     "Match",
     "NeuronSimilarity",
     "ParallelSharedAttribution",
+    "Recording",
     "ReferenceBank",
     "SharedCorrespondence",
     "SharedProjection",
+    "StudySettings",
     "cross_validate",
     "fit_readout",
     "generalise",
@@ -30,6 +35,7 @@ __all__ = [
     "noise_corrected",
     "null_interval",
     "reliability",
+    "run_study",
     "select_layer",
     "shared_weights",
 ]

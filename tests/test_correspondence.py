@@ -35,6 +35,7 @@ from captum_shared import (
     NeuronSimilarity,
     ParallelSharedAttribution,
     SharedCorrespondence,
+    correspondence,
 )
 from captum_shared.heatmaps import smoothed
 from captum_shared.places import refined
@@ -191,7 +192,7 @@ def test_an_image_that_is_alike_all_over_shares_all_with_itself() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("resolution", RESOLUTIONS)
-@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1e30])
+@pytest.mark.parametrize("scale", [1e-60, 1e-3, 1e60])
 def test_the_unit_of_the_responses_has_no_effect(resolution: str, scale: float, dtype: torch.dtype) -> None:
     similarity = toy()
     other = LinearReadout(similarity.readout.weight * scale, feature_mean=similarity.readout.feature_mean)
@@ -330,14 +331,15 @@ class Wandering(nn.Module):
         self.side = nn.Conv2d(4, 4, 3, padding=1)
         self.second = nn.Conv2d(4, 5, 3, stride=2)
         self.up = nn.ConvTranspose2d(5, 4, 6)
-        self.constant = nn.Parameter(torch.ones(1))
+        self.gate = nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
         hidden = self.relu(self.first(images))
         if hidden.sum() > 1e9:
             hidden = hidden * 2
         aside = self.side(hidden)
-        return self.up(self.second(hidden)) + aside
+        gate = self.gate(torch.ones(1, 1, 8, 8, dtype=images.dtype))  # it has no gradient
+        return self.up(self.second(hidden * gate)) + aside
 
 
 @pytest.mark.parametrize("resolution", RESOLUTIONS)
@@ -392,6 +394,20 @@ def test_at_the_resolution_of_the_images_there_is_nothing_to_refine() -> None:
     model = Randomised(0)(lambda: nn.Sequential(nn.Conv2d(3, 4, 3, padding=1)))
     method = SharedCorrespondence(of_model(model, "0"))
     torch.testing.assert_close(method.attribute(pair(), 1, resolution="refined"), method.attribute(pair(), 1))
+
+
+@pytest.mark.parametrize("resolution", RESOLUTIONS)
+def test_a_network_set_to_training_is_seen_as_in_evaluation(resolution: str) -> None:
+    model = Randomised(0)(
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Conv2d(4, 5, 3, stride=2))
+    )
+    similarity = of_model(model, "3")
+    method = SharedCorrespondence(similarity)
+    expected = method.attribute(pair(), 1, resolution=resolution)
+    assert expected[0].any()
+    similarity.image_features.network.train()
+    torch.testing.assert_close(method.attribute(pair(), 1, resolution=resolution), expected, rtol=0, atol=0)
+    assert similarity.image_features.network.training
 
 
 # What is refused ----------------------------------------------------------------------------------------------------
@@ -471,6 +487,7 @@ def test_it_is_a_layer_attribution_of_captum() -> None:
     assert method.forward_func is similarity
     assert method.multiplies_by_inputs
     assert method.layer == (similarity.image_features.cut, similarity.reference_features.cut)
+    assert inspect.getsource(correspondence).count("@log_usage()\n    def attribute") == 1
     wrapped = SharedCorrespondence.attribute.__wrapped__  # type: ignore[attr-defined]
     assert inspect.signature(wrapped) == inspect.signature(SharedCorrespondence.attribute)
     with torch.no_grad():

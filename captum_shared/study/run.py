@@ -56,6 +56,22 @@ def run_study(
 
     Source:
         Lappe et al., Parallel Backpropagation for Shared-Feature Visualization, NeurIPS 2024, Figures 3 to 5.
+
+    Example:
+        >>> import tempfile
+        >>> from captum_shared.explain import encoder
+        >>> from captum_shared.synthetic.recording import simulate_recording
+        >>> features, features.preprocess = encoder("embedded", None, "features", "average")
+        >>> settings = StudySettings("creature", n_strong=1, folds=2, n_steps=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     world = Path(folder, "world")
+        ...     file = simulate_recording(world, format="npz", n_neurons=1, n_creatures=9, n_artefacts=3)
+        ...     recording = Recording.load(file, images=world / "images")
+        ...     result = run_study(
+        ...         recording, features, settings, output=Path(folder, "out"), model="embedded", progress=False
+        ...     )
+        >>> [(pair.kind, pair.image[:8], pair.reference[:8]) for pair in result.neurons[0].pairs]
+        [('strong', 'artefact', 'creature'), ('weak', 'artefact', 'creature')]
     """
     _check(recording, settings)
     described = description(recording, features, settings, model=model)
