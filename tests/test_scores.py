@@ -132,6 +132,10 @@ def test_an_empty_region_leaves_open_what_it_is_needed_for_whatever_the_map(maps
     assert float(pointing(maps, without_answer[0])) == 0
 
 
+def test_auroc_of_nothing_but_ties_is_a_half() -> None:
+    assert auroc(torch.zeros(64), torch.zeros(1001)) == 0.5
+
+
 @given(some_maps, partitions)
 def test_pixel_auroc_equals_scikit_learn(maps: Tensor, regions: Tensor) -> None:
     found = pixel_auroc(maps, regions.expand(len(maps), -1, -1, -1))

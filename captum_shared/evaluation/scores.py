@@ -14,7 +14,7 @@ from typing import Final
 
 import torch
 from jaxtyping import Bool, Float
-from scipy.stats import mannwhitneyu
+from scipy.stats import rankdata
 from torch import Tensor
 
 KINDS: Final = ("answer", "own_driver", "shared_nondriver", "neither")
@@ -205,8 +205,9 @@ def auroc(positives: Float[Tensor, " positive"], negatives: Float[Tensor, " nega
     count = len(positives) * len(negatives)
     if count == 0:
         return float("nan")
-    pairs_won = mannwhitneyu(positives.cpu().numpy(), negatives.cpu().numpy(), method="asymptotic").statistic
-    return float(pairs_won) / count
+    n_positives = len(positives)
+    ranks = rankdata(torch.cat((positives, negatives)).cpu().numpy())[:n_positives]
+    return (float(ranks.sum()) - n_positives * (n_positives + 1) / 2) / count  # pairs won, of all pairs
 
 
 def pointing(
