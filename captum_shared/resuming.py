@@ -1,8 +1,9 @@
 """Folders of long work: what is done already survives an interruption, and nothing else is overwritten."""
 
+import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -25,6 +26,7 @@ class ResumableFolder:
         description: what the work is, ready for JSON: the same work has the same description.
         result: name of the file that the work ends with, JSON that holds the description in its ``settings`` and
             ``versions``.
+        work: what messages call it.
         resume: whether to go on with the work that the folder holds.
 
     Attributes:
@@ -43,10 +45,12 @@ class ResumableFolder:
         array(10)
     """
 
-    def __init__(self, path: str | Path, description: Mapping[str, Any], *, result: str, resume: bool = False) -> None:
+    def __init__(
+        self, path: str | Path, description: Mapping[str, Any], *, result: str, work: str = "work", resume: bool = False
+    ) -> None:
         self.path = Path(path)
         self._progress = self.path / _PROGRESS
-        self._result = result
+        self._result, self._work = result, work
         self._check(json.loads(json.dumps(description)), resume=resume)
         begun = self._progress / "description.json"
         self.finished: bool = (self.path / result).exists() and not begun.exists()
@@ -108,24 +112,26 @@ class ResumableFolder:
         shutil.rmtree(self._progress, ignore_errors=True)
 
     def _check(self, description: Mapping[str, Any], *, resume: bool) -> None:
-        work = Path(self._result).stem
         if self.path.exists() and not self.path.is_dir():
-            raise NotADirectoryError(f"Expected a folder for the {work}, got the file {self.path}: choose another.")
+            raise NotADirectoryError(
+                f"Expected a folder for the {self._work}, got the file {self.path}: choose another."
+            )
         if not self.path.exists() or not any(self.path.iterdir()):
             return
         found = self._found()
         if found is None:
             raise ValueError(
-                f"Expected an empty folder or one with this {work}, but {self.path} holds other files: choose another."
+                f"Expected an empty folder or one with this {self._work}, but {self.path} holds other files: choose "
+                "another."
             )
         different = sorted(name for name in {*found, *description} if found.get(name) != description.get(name))
         if different:
             raise ValueError(
-                f"{self.path} holds a different {work}: it differs in {', '.join(different)}. Choose another output, "
-                "or the same settings, inputs and package versions."
+                f"{self.path} holds a different {self._work}: it differs in {', '.join(different)}. Choose another "
+                "output, or the same settings, inputs and package versions."
             )
         if not resume:
-            raise ValueError(f"{self.path} holds this {work} already: resume it, or choose another output.")
+            raise ValueError(f"{self.path} holds this {self._work} already: resume it, or choose another output.")
 
     def _found(self) -> dict[str, Any] | None:
         """The description of the work that the folder holds, begun or finished; None if there is none."""
@@ -137,3 +143,23 @@ class ResumableFolder:
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return found
+
+
+def digest(parts: Iterable[bytes]) -> str:
+    """Sum up content, so that a description can hold what files or weights are in place of where they lie.
+
+    Args:
+        parts: the content, in order; where one part ends and the next begins counts.
+
+    Returns:
+        SHA-256, in hexadecimal.
+
+    Example:
+        >>> digest([b"ab", b"c"])[:8], digest([b"a", b"bc"])[:8]
+        ('43ee6555', '9a8acca1')
+    """
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(len(part).to_bytes(8, "little"))
+        found.update(part)
+    return found.hexdigest()

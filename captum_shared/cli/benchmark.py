@@ -2,16 +2,15 @@
 
 import json
 from dataclasses import replace
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import torch
 import typer
 
 from captum_shared.cli.app import app, available, told
 from captum_shared.evaluation.baselines import Method, methods
-from captum_shared.evaluation.benchmark import Extent, run_benchmark, table
+from captum_shared.evaluation.benchmark import RESULT, Extent, run_benchmark, table, versions
 from captum_shared.evaluation.ceiling import cells_alone
 from captum_shared.evaluation.design import Task
 from captum_shared.evaluation.grid_task import Half, grid_task
@@ -28,18 +27,13 @@ MORE = ("pointing", "intensity", "deletion", "insertion", "network_randomised", 
 SHOWN = ("answer_largest", "mass", "answer_vs_own_driver", "answer_vs_shared_nondriver", "answer_vs_neither")
 
 
-class TaskName(str, Enum):
-    """The tasks."""
-
-    PARTS = "parts"
-    GRID = "grid"
-    NEURONS = "neurons"
-
-
 @app.command()
 @told
 def benchmark(
-    task: Annotated[TaskName, typer.Argument(help="Drawn parts, grids of photographs, or six category neurons.")],
+    task: Annotated[
+        Literal["parts", "grid", "neurons"],
+        typer.Argument(help="Drawn parts, grids of photographs, or six category neurons."),
+    ],
     output: Annotated[Path, typer.Option(help="Folder for results.json, the table and the figure.")],
     names: Annotated[
         list[str] | None, typer.Option("--methods", help="Names, with commas between or given again; all by default.")
@@ -61,21 +55,25 @@ def benchmark(
     """Score methods on pairs of images of which it is known what they share."""
     chosen = [name for given in names or [] for name in given.split(",") if name] or None
     extent = Extent(pairs, min(controls, pairs), min(faithful, pairs), min(sanity, pairs))
-    if task is TaskName.PARTS:
+    if task == "parts":
         if images or model or weights:
             raise ValueError("The task 'parts' has images and a network of its own: leave out --images and --model.")
         found = [*methods(chosen), CEILING]
-        _run(parts_task(seed=seed, progress=True), found, extent, output, resume)
+        place = available(device)
+        made = parts_task(seed=seed, progress=True)
+        made.similarity.to(place)
+        _run(made, found, extent, output, resume)
         return
     if images is None or model is None:
-        raise ValueError(f"The task {task.value!r} needs a folder of photographs and a network: --images and --model.")
+        raise ValueError(f"The task {task!r} needs a folder of photographs and a network: --images and --model.")
     features = _features(model, weights, layer, pool).to(available(device))
-    if task is TaskName.NEURONS:
-        _neurons(features, images, chosen, output, seed)
+    if task == "neurons":
+        settings = {"model": model, "layer": layer, "pool": pool, "methods": chosen or DEFAULT_METHODS, "seed": seed}
+        _neurons(features, images, settings, output)
         return
     found = [*methods(chosen), CEILING]
     made = grid_task(images, features, half=half, seed=seed, progress=True)
-    _run(replace(made, settings={**made.settings, "model": model, "layer": layer}), found, extent, output, resume)
+    _run(replace(made, settings={**made.settings, "model": model}), found, extent, output, resume)
 
 
 def _features(model: str, weights: str | None, layer: str, pool: Pool) -> LatentFeatures:
@@ -87,7 +85,7 @@ def _features(model: str, weights: str | None, layer: str, pool: Pool) -> Latent
 
 
 def _run(task: Task, chosen: list[Method], extent: Extent, output: Path, resume: bool) -> None:
-    task.similarity.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    task.similarity.to(memory_format=torch.channels_last)
     result = run_benchmark(task, chosen, extent=extent, output=output, resume=resume)
     written = table(result, [score for score in SHOWN + MORE if score in result["methods"][0]["scores"]])
     with write_atomically(output / "table.md") as path:
@@ -96,12 +94,13 @@ def _run(task: Task, chosen: list[Method], extent: Extent, output: Path, resume:
     typer.echo(f"{written}\n\nWrote results.json, table.md and figure.png to {output}.")
 
 
-def _neurons(features: LatentFeatures, images: Path, chosen: list[str] | None, output: Path, seed: int) -> None:
-    if (output / "results.json").exists():
-        raise ValueError(f"{output} holds results already: choose another output.")
-    neurons = category_neurons(features, images, names=chosen or DEFAULT_METHODS, seed=seed, progress=True)
+def _neurons(features: LatentFeatures, images: Path, settings: dict[str, Any], output: Path) -> None:
+    if output.exists() and (output.is_file() or any(output.iterdir())):
+        raise ValueError(f"Expected a new or empty folder, but {output} holds something already: choose another.")
+    neurons = category_neurons(features, images, names=settings["methods"], seed=settings["seed"], progress=True)
+    entries = [neuron.as_dict() for neuron in neurons]
+    result = {"task": "neurons", "settings": settings, "versions": versions(), "neurons": entries}
     save_figure(preferences_figure(neurons), output / "figure.png")
-    result = {"task": "neurons", "settings": {"seed": seed}, "neurons": [neuron.as_dict() for neuron in neurons]}
-    with write_atomically(output / "results.json") as path:
+    with write_atomically(output / RESULT) as path:
         path.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     typer.echo(f"Wrote results.json and figure.png to {output}.")

@@ -15,7 +15,7 @@ from numpy import ndarray
 from torch import Tensor
 from tqdm import tqdm
 
-from captum_shared.evaluation.baselines import Method
+from captum_shared.evaluation.baselines import Method, methods
 from captum_shared.evaluation.design import Task, Trial
 from captum_shared.evaluation.faithfulness import PairFaithfulness
 from captum_shared.evaluation.intervals import Interval, bootstrap, bootstrap_auroc
@@ -23,6 +23,7 @@ from captum_shared.evaluation.sanity import network_agreement, readout_agreement
 from captum_shared.evaluation.scores import recovery_scores, total_mass
 from captum_shared.pairs import Pair
 from captum_shared.resuming import ResumableFolder
+from captum_shared.similarity import NeuronSimilarity
 
 Scores: TypeAlias = dict[str, ndarray]
 
@@ -72,9 +73,10 @@ class _Batch:
     neurons: Tensor
 
     @classmethod
-    def of(cls, trials: Sequence[Trial]) -> "_Batch":
-        images = torch.stack([trial.images for trial in trials]).transpose(0, 1)
-        first, second, third = (each.contiguous(memory_format=torch.channels_last) for each in images)
+    def of(cls, trials: Sequence[Trial], similarity: NeuronSimilarity) -> "_Batch":
+        images = torch.stack([trial.images for trial in trials], 1)
+        like = next(similarity.image_features.parameters(), images)
+        first, second, third = (each.to(like).contiguous(memory_format=torch.channels_last) for each in images)
         regions = torch.stack([trial.regions for trial in trials])
         return cls(first, second, third, regions, torch.tensor([trial.neuron for trial in trials]))
 
@@ -85,7 +87,7 @@ class _Batch:
 
 def run_benchmark(
     task: Task,
-    chosen: Sequence[Method],
+    chosen: Sequence[str | Method],
     *,
     extent: Extent,
     output: str | Path,
@@ -96,7 +98,7 @@ def run_benchmark(
 
     Args:
         task: the task.
-        chosen: the methods (:func:`~captum_shared.evaluation.baselines.methods`), one's own among them.
+        chosen: names of methods (:func:`~captum_shared.evaluation.baselines.methods`), and methods of one's own.
         extent: how many pairs.
         output: the folder to write to.
         resume: whether to go on with the same benchmark in ``output``, or return it if it is finished.
@@ -108,47 +110,48 @@ def run_benchmark(
         it is not defined) and ``seconds_per_pair``. The best ``answer_largest`` comes first.
 
     Raises:
-        ValueError: if ``output`` holds something else.
+        ImportError: if a method's package is not installed.
+        ValueError: if ``output`` holds something else, or a method is unknown or given twice.
     """
-    settings = {"task": task.name, **task.settings, **asdict(extent), "methods": [method.name for method in chosen]}
-    versions = {name: _version(name) for name in _PACKAGES}
-    folder = ResumableFolder(output, {**settings, **versions}, result=RESULT, resume=resume)
+    compared = methods(chosen)
+    settings = {"task": task.name, **task.settings, **asdict(extent), "methods": [method.name for method in compared]}
+    folder = ResumableFolder(output, {**settings, **versions()}, result=RESULT, work="benchmark", resume=resume)
     if folder.finished:
         folder.clear()
         found: dict[str, Any] = json.loads((folder.path / RESULT).read_text(encoding="utf-8"))
         return found
     parts: list[Scores] = []
-    bar = tqdm(total=extent.pairs, desc=task.name, unit="pair", disable=not progress)
-    for start in range(0, extent.pairs, _BATCH):
-        places = range(start, min(start + _BATCH, extent.pairs))
-        parts.append(folder.once(f"pairs_{start:05d}", lambda at=places: _scored(task, chosen, at, extent)))  # type: ignore[misc]
-        bar.update(len(places))
-    bar.close()
-    methods = [_summary(method, parts) for method in chosen]
-    ranked = sorted(methods, key=lambda entry: -(entry["scores"]["answer_largest"]["value"] or 0))
-    result = {"task": task.name, "settings": settings, "versions": versions, "methods": ranked}
+    with tqdm(total=extent.pairs, desc=task.name, unit="pair", disable=not progress) as bar:
+        for start in range(0, extent.pairs, _BATCH):
+            places = range(start, min(start + _BATCH, extent.pairs))
+            parts.append(folder.once(f"pairs_{start:05d}", lambda at=places: _scored(task, compared, at, extent)))  # type: ignore[misc]
+            bar.update(len(places))
+    entries = [_summary(method, parts) for method in compared]
+    ranked = sorted(entries, key=lambda entry: -(entry["scores"]["answer_largest"]["value"] or 0))
+    result = {"task": task.name, "settings": settings, "versions": versions(), "methods": ranked}
     folder.finish(lambda path: path.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8"))  # type: ignore[arg-type]
     return result
 
 
 def _scored(task: Task, chosen: Sequence[Method], places: range, extent: Extent) -> Scores:
     """The scores of some pairs, (pair, side) each, under ``method/score``."""
-    batch = _Batch.of([task.trial(place) for place in places])
+    batch = _Batch.of([task.trial(place) for place in places], task.similarity)
     faithful = sum(place < extent.faithful for place in places)
     judge = _faithfulness(task, batch, faithful) if faithful else None
     found: Scores = {}
     for method in chosen:
         start = time.perf_counter()
         maps = method.maps(task.similarity, batch.pair, batch.neurons)
+        shown = torch.stack(maps, 1).cpu()  # which waits for the device
         seconds = (time.perf_counter() - start) / len(places)
-        scores: dict[str, Tensor] = recovery_scores(torch.stack(maps, 1), batch.regions)
+        scores: dict[str, Tensor] = recovery_scores(shown, batch.regions)
         scores["seconds"] = torch.full((len(places),), seconds)
         if judge is not None:
             first = maps[0][:faithful], maps[1][:faithful]
             scores |= {"deletion": judge.deletion(first), "insertion": judge.insertion(first)}
         scores |= _intensities(task, method, batch, maps, sum(place < extent.controls for place in places))
         scores |= _sanity(task, method, batch, sum(place < extent.sanity for place in places))
-        found |= {f"{method.name}/{name}": values.numpy() for name, values in scores.items()}
+        found |= {f"{method.name}/{name}": values.cpu().numpy() for name, values in scores.items()}
     return found
 
 
@@ -167,23 +170,26 @@ def _intensities(task: Task, method: Method, batch: _Batch, maps: Pair, n: int) 
 
 def _sanity(task: Task, method: Method, batch: _Batch, n: int) -> dict[str, Tensor]:
     """Agreement of the maps of the first pairs with those of a network, a readout or a reference that is wrong."""
-    if n < 2:  # there has to be a reference to swap with
+    if n == 0:
         return {}
     inputs, neurons = (batch.images[:n], batch.references[:n]), batch.neurons[:n]
     network = network_agreement(method.maps, task.similarity, inputs=inputs, target=neurons, shares=(_RANDOMISED,))
+    swapped = torch.full((n,), torch.nan, dtype=torch.float64)
+    if n > 1:  # there has to be another reference to swap with
+        swapped = reference_agreement(method.maps, task.similarity, inputs=inputs, target=neurons)
     return {
         "network_randomised": network[0],
         "readout_replaced": readout_agreement(method.maps, task.similarity, inputs=inputs, target=neurons),
-        "reference_swapped": reference_agreement(method.maps, task.similarity, inputs=inputs, target=neurons),
+        "reference_swapped": swapped,
     }
 
 
 def _summary(method: Method, parts: Sequence[Scores]) -> dict[str, Any]:
     """The entry of a method in ``results.json``."""
-    names = dict.fromkeys(name for part in parts for name in part if name.startswith(f"{method.name}/"))
+    keys = dict.fromkeys(key for part in parts for key in part if key.rpartition("/")[0] == method.name)
     values = {
-        name.split("/")[-1]: torch.from_numpy(np.concatenate([part[name] for part in parts if name in part]))
-        for name in names
+        key.rpartition("/")[2]: torch.from_numpy(np.concatenate([part[key] for part in parts if key in part]))
+        for key in keys
     }
     seconds = float(values.pop("seconds").median())
     scores = {}
@@ -200,6 +206,19 @@ def _summary(method: Method, parts: Sequence[Scores]) -> dict[str, Any]:
 
 def _json(interval: Interval) -> dict[str, float | None]:
     return {name: None if math.isnan(value) else value for name, value in interval._asdict().items()}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that compute a benchmark.
+
+    Returns:
+        Version by name of the package; ``"not installed"`` for those of methods that cannot run.
+
+    Example:
+        >>> sorted(versions())[:2]
+        ['captum', 'captum-shared']
+    """
+    return {name: _version(name) for name in _PACKAGES}
 
 
 def _version(package: str) -> str:
@@ -228,11 +247,11 @@ def table(result: Mapping[str, Any], scores: Sequence[str] = ("answer_largest", 
         | mine | ours | 0.50 [0.40, 0.60] | 0.500 |
     """
     rows = [["method", "family", *(score.replace("_", " ") for score in scores), "s per pair"]]
-    rows.append(["---"] * len(rows[0]))
     for entry in result["methods"]:
         cells = [_cell(entry["scores"].get(score)) for score in scores]
         rows.append([entry["name"], entry["family"], *cells, f"{entry['seconds_per_pair']:.3f}"])
-    return "\n".join(f"| {' | '.join(row)} |".replace(" --- ", "---").replace(" --- ", "---") for row in rows)
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
 def _cell(score: Mapping[str, float | None] | None) -> str:

@@ -45,7 +45,7 @@ class Task:
         name: of the task.
         similarity: encoder and readouts.
         trial: from the position of a pair to the pair, the same each time.
-        settings: what the task was made with, ready for JSON.
+        settings: what the task was made with, ready for JSON; a benchmark is resumed if they are the same.
 
     Example:
         >>> from torch import nn

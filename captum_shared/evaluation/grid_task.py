@@ -15,12 +15,13 @@ from captum_shared.encoding import fit_readout
 from captum_shared.evaluation.design import Task, Trial, factorial_design
 from captum_shared.features import LatentFeatures
 from captum_shared.images import image_folder, load_images
+from captum_shared.resuming import digest
 from captum_shared.similarity import NeuronSimilarity
 
 Half: TypeAlias = Literal["development", "report", "all"]
 
 CATCH_ALL = "other"
-"""A folder of this name holds no one category and is left out."""
+"""A folder of this name, in small letters or capitals, holds no one category and is left out."""
 
 _FEWEST_PHOTOGRAPHS = 12
 _BASELINE, _GAINS = 4.0, (8.0, 16.0)  # spikes/s
@@ -74,14 +75,24 @@ def grid_task(
         name="grid",
         similarity=NeuronSimilarity(features, readout),
         trial=lambda place: _trial(place, drivers, shown, (used, strangers), seed),
-        settings={"half": half, "categories": used, "neither": strangers, "n_neurons": n_neurons, "seed": seed},
+        settings={
+            "half": half,
+            "categories": used,
+            "neither": strangers,
+            "n_neurons": n_neurons,
+            "seed": seed,
+            "photographs": digest(path.read_bytes() for paths in files.values() for path in paths),
+            "weights": digest(value.cpu().numpy().tobytes() for value in features.state_dict().values()),
+            "layer": features.layer,
+            "pool": features.pool,
+        },
     )
 
 
 def _files(images: str | Path) -> dict[str, list[Path]]:
     """Files of every category that is large enough."""
     paths, categories = image_folder(images)
-    files: dict[str, list[Path]] = {name: [] for name in categories if name not in ("", CATCH_ALL)}
+    files: dict[str, list[Path]] = {name: [] for name in categories if name.lower() not in ("", CATCH_ALL)}
     for path, name in zip(paths, categories, strict=True):
         if name in files:
             files[name].append(path)
@@ -120,10 +131,11 @@ def _latent(
     if features.preprocess is None:
         raise ValueError("Expected features that know how a photograph becomes their input: set features.preprocess.")
     labelled = [(path, name) for name, paths in fitted.items() for path in paths]
+    like = next(features.parameters(), torch.empty(0))
     starts = tqdm(range(0, len(labelled), _BATCH), desc="features", unit="batch", disable=not progress)
     with torch.no_grad():
         latent = [
-            features(load_images([path for path, _ in labelled[start : start + _BATCH]], features.preprocess))
+            features(load_images([path for path, _ in labelled[start : start + _BATCH]], features.preprocess).to(like))
             for start in starts
         ]
     return torch.cat(latent), [name for _, name in labelled]
@@ -155,8 +167,8 @@ def _trial(
 
 def _laid(photographs: Sequence[Tensor], order: Sequence[int]) -> tuple[Tensor, Tensor]:
     """A grid of four photographs, each in the cell that ``order`` gives it, and the region of each."""
-    height, width = photographs[0].shape[1:]
-    grid = photographs[0].new_zeros(3, 2 * height, 2 * width)
+    channels, height, width = photographs[0].shape
+    grid = photographs[0].new_zeros(channels, 2 * height, 2 * width)
     regions = torch.zeros(4, 2 * height, 2 * width, dtype=torch.bool)
     for kind, (photograph, cell) in enumerate(zip(photographs, order, strict=True)):
         row, column = divmod(cell, 2)

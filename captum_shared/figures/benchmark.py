@@ -58,7 +58,10 @@ def _draw(axes: Axes, methods: Sequence[Mapping[str, Any]], score: str) -> None:
         if own:
             places, found = zip(*own, strict=True)
             values = [each["value"] for each in found]
-            errors = [[each["value"] - each["low"] for each in found], [each["high"] - each["value"] for each in found]]
+            errors = [  # of equal numbers the mean of a resampling differs by rounding, to either side
+                [max(0.0, each["value"] - each["low"]) for each in found],
+                [max(0.0, each["high"] - each["value"]) for each in found],
+            ]
             axes.errorbar(
                 values, places, xerr=errors, fmt=marker, color=colour, markersize=4, linewidth=1, label=family
             )

@@ -77,7 +77,7 @@ def run_study(
     described = description(recording, features, settings, model=model)
     if pairs_of is not None:
         described["pairs_of"] = pairs_of.settings["model"]
-    folder = ResumableFolder(output, {**described, **versions()}, result="study.json", resume=resume)
+    folder = ResumableFolder(output, {**described, **versions()}, result="study.json", work="study", resume=resume)
     if folder.finished:
         folder.clear()
         return StudyResult.load(folder.path)

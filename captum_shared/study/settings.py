@@ -1,6 +1,5 @@
 """What a study is asked for, and how to tell one study from another."""
 
-import hashlib
 import importlib.metadata
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from numpy import ndarray
 
 from captum_shared.features import LatentFeatures
 from captum_shared.recordings import Recording
+from captum_shared.resuming import digest
 
 _PACKAGES = ("captum-shared", "captum", "numpy", "scikit-learn", "torch", "torchvision")
 
@@ -82,10 +82,10 @@ def description(
     """
     state = {name: value.detach().cpu().numpy() for name, value in features.state_dict().items()}
     return {
-        "recording": _digest(_content(recording)),
-        "images": _digest(path.read_bytes() for path in recording.paths or ()),
+        "recording": digest(_content(recording)),
+        "images": digest(path.read_bytes() for path in recording.paths or ()),
         "model": model,
-        "weights": _digest(part for name, value in sorted(state.items()) for part in (name.encode(), _bytes(value))),
+        "weights": digest(part for name, value in sorted(state.items()) for part in (name.encode(), _bytes(value))),
         "layer": features.layer,
         "pool": features.pool,
         "preprocess": repr(features.preprocess),
@@ -123,11 +123,3 @@ def _content(recording: Recording) -> Iterable[bytes]:
 def _bytes(array: ndarray) -> bytes:
     canonical = np.where(np.isnan(array), np.nan, array) if array.dtype.kind == "f" else array  # one kind of NaN
     return repr(canonical.shape).encode() + canonical.tobytes()
-
-
-def _digest(parts: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "little"))
-        digest.update(part)
-    return digest.hexdigest()
