@@ -8,7 +8,7 @@ from typing import Any
 import captum.attr
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from captum_shared.attribution import LayerSharedAttribution, ParallelSharedAttribution
 from captum_shared.checkpoints import load_torchvision
@@ -70,7 +70,7 @@ def encoder(model: str, weights: str | None, layer: str, pool: Pool) -> tuple[La
         pool: the pooling.
 
     Returns:
-        The features, and the preprocessing from a photograph to their input.
+        The features, and the preprocessing from a photograph to their input, which is theirs too.
 
     Raises:
         ValueError: if model, weights, layer or pooling do not fit.
@@ -80,12 +80,17 @@ def encoder(model: str, weights: str | None, layer: str, pool: Pool) -> tuple[La
         >>> features.feature_shape
         (128,)
     """
-    if model != EMBEDDED:
-        network, preprocess = load_torchvision(model, weights)
-        return LatentFeatures(network, layer, pool=pool), preprocess
-    if weights is not None:
+    network: nn.Module
+    preprocess: Callable[[Any], Tensor]
+    if model == EMBEDDED and weights is not None:
         raise ValueError("The embedded network comes with its weights: leave out the weights, or name another model.")
-    return LatentFeatures(embedded_network(), layer, pool=pool), rgb_preprocess(112)
+    if model == EMBEDDED:
+        network, preprocess = embedded_network(), rgb_preprocess(112)
+    else:
+        network, preprocess = load_torchvision(model, weights)
+    features = LatentFeatures(network, layer, pool=pool)
+    features.preprocess = preprocess
+    return features, preprocess
 
 
 def explain_pair(

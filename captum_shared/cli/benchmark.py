@@ -79,9 +79,7 @@ def benchmark(
 def _features(model: str, weights: str | None, layer: str, pool: Pool) -> LatentFeatures:
     if weights is None and model != EMBEDDED:
         raise ValueError(f"Name the weights of {model}: --weights DEFAULT for those of torchvision, or a file.")
-    features, preprocess = encoder(model, weights, layer, pool)
-    features.preprocess = preprocess
-    return features
+    return encoder(model, weights, layer, pool)[0]
 
 
 def _run(task: Task, chosen: list[Method], extent: Extent, output: Path, resume: bool) -> None:

@@ -57,8 +57,7 @@ def study(
     loaded = Recording.load(recording, images=images, stimuli=stimuli, window=window)
     results: list[StudyResult] = []
     for place, (name, file, cut) in enumerate(encoders):
-        features, preprocess = encoder(name, file, cut, pool)
-        features.preprocess = preprocess
+        features, _ = encoder(name, file, cut, pool)
         folder = output / f"{name}-{cut}" if place else output
         results.append(
             run_study(

@@ -61,7 +61,7 @@ def run_study(
         >>> import tempfile
         >>> from captum_shared.explain import encoder
         >>> from captum_shared.synthetic.recording import simulate_recording
-        >>> features, features.preprocess = encoder("embedded", None, "features", "average")
+        >>> features, _ = encoder("embedded", None, "features", "average")
         >>> settings = StudySettings("creature", n_strong=1, folds=2, n_steps=2)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     world = Path(folder, "world")
