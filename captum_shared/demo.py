@@ -1,6 +1,5 @@
 """The experiment of the paper in small, in a world where the answer is known."""
 
-import importlib.metadata
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from captum_shared.figures import Panel, pair_figure, save_figure
 from captum_shared.files import write_atomically
 from captum_shared.heatmaps import heatmap
 from captum_shared.references import ReferenceBank
+from captum_shared.resuming import versions
 from captum_shared.similarity import NeuronSimilarity
 from captum_shared.synthetic.network import embedded_network
 from captum_shared.synthetic.neurons import SyntheticNeuron, category_selective_neurons, record
@@ -114,8 +114,8 @@ def run_demo(output: Path, *, seed: int = 0, n_neurons: int = 6, progress: bool 
     bar = tqdm(range(n_neurons), desc="maps", unit="neuron", disable=not progress)
     correlations = _generalisation(world)
     found = [_explain(world, neuron, correlations[neuron], output) for neuron in bar]
-    versions = {name: importlib.metadata.version(name) for name in ("captum-shared", "captum", "torch", "torchvision")}
-    result = {"neurons": [asdict(neuron) for neuron in found], "seed": seed, "versions": versions}
+    neurons = [asdict(neuron) for neuron in found]
+    result = {"neurons": neurons, "seed": seed, "versions": versions("captum-shared", "captum", "torch", "torchvision")}
     with write_atomically(output / "demo.json") as path:
         path.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return found

@@ -1,8 +1,11 @@
-"""From a signed attribution to one number a pixel."""
+"""From a signed attribution to one number a pixel, and how far two maps agree."""
 
+import numpy as np
 import torch
 from captum.attr import LayerAttribution
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
+from numpy import ndarray
+from scipy.stats import spearmanr
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
@@ -65,3 +68,23 @@ def smoothed(
         return maps
     reach = min(round(3 * sigma), *(side - 1 for side in maps.shape[-2:]))
     return torch.Tensor(gaussian_blur(maps[:, None], [2 * reach + 1] * 2, [sigma] * 2))[:, 0]
+
+
+def rank_correlation(first: Shaped[ndarray, "row column"], second: Shaped[ndarray, "row column"]) -> float:
+    """Compute Spearman's rank correlation of two maps over their pixels.
+
+    Args:
+        first: a map.
+        second: another of its size.
+
+    Returns:
+        Between -1 and 1; NaN if either map is constant.
+
+    Example:
+        >>> ramp = np.arange(4, dtype=np.float32).reshape(2, 2)
+        >>> rank_correlation(ramp, ramp**2), rank_correlation(ramp, 0 * ramp)
+        (1.0, nan)
+    """
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return float("nan")
+    return float(spearmanr(first, second, axis=None).statistic)

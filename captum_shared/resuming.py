@@ -1,6 +1,7 @@
 """Folders of long work: what is done already survives an interruption, and nothing else is overwritten."""
 
 import hashlib
+import importlib.metadata
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -163,3 +164,26 @@ def digest(parts: Iterable[bytes]) -> str:
         found.update(len(part).to_bytes(8, "little"))
         found.update(part)
     return found.hexdigest()
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Return the versions of the packages that work is computed with, to be part of its description.
+
+    Args:
+        packages: their names.
+
+    Returns:
+        Version by name; ``"not installed"`` for those that are not.
+
+    Example:
+        >>> versions("no-such-package")
+        {'no-such-package': 'not installed'}
+    """
+    return {name: _version(name) for name in packages}
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -193,6 +193,17 @@ def test_smoothgrad_is_captums_noise_tunnel() -> None:
     assert all(map(torch.equal, found, expected))
 
 
+# Of both --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_product_is_of_the_neurons_and_the_cosines_maps_of_the_same_image() -> None:
+    both = [METHODS[name].attribute(small_similarity(), pair(), 1) for name in ("neuron-grad-cam", "cosine-grad-cam")]
+    found = METHODS["grad-cam-product"].attribute(small_similarity(), pair(), 1)
+    for one, neuron, cosine in zip(found, *both, strict=True):
+        torch.testing.assert_close(one, neuron.relu() * cosine.relu())
+        assert bool((one > 0).any())
+
+
 # Trivial --------------------------------------------------------------------------------------------------------------
 
 

@@ -21,7 +21,7 @@ from captum_shared import LatentFeatures
 from captum_shared.cli import app
 from captum_shared.evaluation import benchmark as benchmarks
 from captum_shared.evaluation.baselines import METHODS, Method, methods
-from captum_shared.evaluation.benchmark import Extent, run_benchmark, table, versions
+from captum_shared.evaluation.benchmark import PACKAGES, Extent, run_benchmark, table
 from captum_shared.evaluation.design import Task, Trial
 from captum_shared.evaluation.faithfulness import PairFaithfulness
 from captum_shared.evaluation.grid_task import grid_task
@@ -31,6 +31,7 @@ from captum_shared.evaluation.sanity import network_agreement, readout_agreement
 from captum_shared.evaluation.scores import recovery_scores, total_mass
 from captum_shared.figures import benchmark_figure
 from captum_shared.images import rgb_preprocess
+from captum_shared.resuming import versions
 from captum_shared.similarity import NeuronSimilarity
 
 SIZE = 10
@@ -194,7 +195,7 @@ class TestResults:
         assert result["task"] == "toy"
         extent = {"pairs": 11, "controls": 2, "faithful": 0, "sanity": 0}
         assert result["settings"] == {"task": "toy", "seed": 0, **extent, "methods": NAMES}
-        assert result["versions"] == versions()
+        assert result["versions"] == versions(*PACKAGES)
         assert result["versions"]["torch"] == importlib.metadata.version("torch")
         for method in result["methods"]:
             assert list(method) == ["name", "family", "scores", "seconds_per_pair"]
@@ -206,10 +207,6 @@ class TestResults:
         ranks = [method["scores"]["answer_largest"]["value"] for method in result["methods"]]
         assert ranks == sorted(ranks, reverse=True)
         assert len(set(ranks)) > 1
-
-    def test_a_package_that_is_not_there_has_no_version(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(benchmarks, "_PACKAGES", ("torch", "no-such-package"))
-        assert versions() == {"torch": importlib.metadata.version("torch"), "no-such-package": "not installed"}
 
     def test_an_interrupted_benchmark_resumes_to_the_same(self, task: Task, tmp_path: Path) -> None:
         calls: list[int] = []
@@ -439,7 +436,7 @@ class TestCommand:
             (tmp_path / "out" / name).unlink()
         again = command(*given)
         assert again.exit_code == 2
-        assert "holds this benchmark already" in again.output
+        assert "choose another, or go on with a benchmark by --resume" in " ".join(again.output.split())
         assert command(*given, "--resume").exit_code == 0
         assert contents(tmp_path / "out") == before
         other = command(*given, "--resume", "--seed", "1")
@@ -452,7 +449,8 @@ class TestCommand:
         (tmp_path / "figure.png").write_text("mine")
         given = ("--images", photographs, "--model", "embedded", "--output", tmp_path, "--methods", "random")
         for result, sentence in (
-            (command("parts", "--pairs", "1", "--output", tmp_path), "holds other files"),
+            (command("parts", "--pairs", "1", "--output", tmp_path), "holds something already: choose another"),
+            (command("parts", "--pairs", "1", "--resume", "--output", tmp_path), "holds other files"),
             (command("neurons", *given), "holds something already: choose another"),
             (command("neurons", *given[:-3], tmp_path / "figure.png"), "holds something already: choose another"),
         ):
@@ -468,8 +466,17 @@ class TestCommand:
         settings = written["settings"]
         assert settings["categories"] == [f"category{number}" for number in range(4)]
         assert (settings["model"], settings["layer"], settings["pool"]) == ("embedded", "features", "average")
+        assert list(settings["layers"]) == ["features"]
         assert set(written["methods"][0]["scores"]) == RECOVERY
         assert str(photographs) not in (tmp_path / "out" / "results.json").read_text()
+
+    def test_grid_takes_the_layer_that_predicts_best(self, photographs: Path, tmp_path: Path) -> None:
+        given = ["grid", "--images", photographs, "--model", "embedded", "--output", tmp_path, "--pairs", "1"]
+        result = command(*given, "--methods", "random", "--layer", "features.0", "--layer", "features")
+        assert result.exit_code == 0, result.output
+        settings = json.loads((tmp_path / "results.json").read_text())["settings"]
+        assert settings["layers"].keys() == {"features.0", "features"}
+        assert settings["layer"] == max(settings["layers"], key=settings["layers"].__getitem__)
 
     def test_neurons(self, photographs: Path, tmp_path: Path) -> None:
         given = ["neurons", "--images", photographs, "--model", "embedded", "--output", tmp_path / "out"]
@@ -479,7 +486,7 @@ class TestCommand:
         written = json.loads((tmp_path / "out" / "results.json").read_text())
         assert written["task"] == "neurons"
         assert written["settings"]["methods"] == ["random", "neuron-saliency"]
-        assert written["versions"] == versions()
+        assert written["versions"] == versions(*PACKAGES)
         assert [each["category"] for each in written["neurons"]] == [f"category{number}" for number in range(6)]
         assert [maps["method"] for maps in written["neurons"][0]["maps"]] == ["random", "neuron-saliency"]
 
@@ -488,7 +495,16 @@ class TestCommand:
         [
             (["parts", "--methods", "ours-papr"], "There is no method 'ours-papr'. Did you mean ours-paper"),
             (["parts", "--methods", "random,random"], "Expected each method once, but got more than once: random"),
-            (["parts", "--images", "somewhere"], "The task 'parts' has images and a network of its own: leave out"),
+            (
+                ["parts", "--images", "x"],
+                "The task 'parts' has no --images, which is for grid and neurons: leave it",
+            ),
+            (["parts", "--half", "report"], "The task 'parts' has no --half, which is for grid: leave it out"),
+            (["neurons", "--pairs", "3"], "The task 'neurons' has no --pairs, which is for parts and grid: leave it"),
+            (
+                ["neurons", "--images", "x", "--model", "embedded", "--layer", "features", "--layer", "features.0"],
+                "The task 'neurons' cuts the network at one layer, but got 2: name one",
+            ),
             (["parts", "--pairs", "0"], "Expected at least one pair"),
             (["parts", "--controls", "-1"], "no negative number"),
             (["parts", "--device", "tpu"], "The device 'tpu' is not available"),

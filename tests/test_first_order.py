@@ -19,9 +19,10 @@ from PIL import Image
 from torch import Tensor, nn
 from toys import Pair, pair, seeded, small_net, small_similarity
 
-from captum_shared import LatentFeatures, LinearReadout, NeuronSimilarity
+from captum_shared import LatentFeatures, LinearReadout
 from captum_shared.evaluation.baselines import METHODS
-from captum_shared.evaluation.sampling import N_SAMPLES, drawn_for, mid_grey, noise_levels
+from captum_shared.evaluation.sampling import N_SAMPLES, drawn_for, noise_levels
+from captum_shared.photographs import mid_grey
 
 pytestmark = pytest.mark.filterwarnings("ignore:Setting .*hooks:UserWarning", "ignore:Input Tensor:UserWarning")
 
@@ -164,7 +165,7 @@ def test_captums_guided_grad_cam_of_a_pair_puts_one_map_on_both_images() -> None
 
 def test_grey_is_a_half_where_no_preprocessing_is_known() -> None:
     images = pair()[0]
-    assert torch.equal(mid_grey(small_similarity(), images), torch.full_like(images, 0.5))
+    assert torch.equal(mid_grey(small_similarity().image_features, images), torch.full_like(images, 0.5))
 
 
 def test_grey_is_what_the_preprocessing_makes_of_a_grey_photograph() -> None:
@@ -176,7 +177,7 @@ def test_grey_is_what_the_preprocessing_makes_of_a_grey_photograph() -> None:
         return (torch.full((3, 7, 9), 128 / 255) - 0.5) / 0.25 + colour[:, None, None]
 
     features.preprocess = preprocess
-    found = mid_grey(NeuronSimilarity(features, LinearReadout.uniform(5)), pair()[0])
+    found = mid_grey(features, pair()[0])
     expected = ((128 / 255 - 0.5) / 0.25 + colour).double()[:, None, None].expand(2, 3, 10, 10)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
 

@@ -25,6 +25,7 @@ FLOORS = {
     "features": 1,
     "readout": 1,
     "heatmaps": 1,
+    "photographs": 1.5,
     "recordings": 2,
     "encoding": 2,
     "layers": 2,

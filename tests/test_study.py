@@ -21,6 +21,7 @@ from toys import Randomised
 from captum_shared import LatentFeatures, NeuronSimilarity, ParallelSharedAttribution, resuming
 from captum_shared.heatmaps import heatmap
 from captum_shared.images import load_images, rgb_preprocess
+from captum_shared.photographs import latent_features
 from captum_shared.readout import LinearReadout
 from captum_shared.recordings import Recording
 from captum_shared.study import experiment, run
@@ -227,7 +228,7 @@ def test_features_of_an_image_are_computed_once(
     monkeypatch.setattr(LatentFeatures, "forward", counted)
     kept = resuming.ResumableFolder(tmp_path / "out", {}, result="study.json")
     for _ in range(2):
-        kept.once("features", lambda: {"latent": experiment.latent_features(recording, features)})
+        kept.once("features", lambda: {"latent": latent_features(features, recording.paths or ()).numpy()})
     assert sum(seen) == recording.n_images
 
 

@@ -305,7 +305,24 @@ class TestGrid:
         Image.new("RGB", (SIDE, SIDE)).save(path)
         other = grids.grid_task(folder, network, n_neurons=13, seed=2).settings
         path.unlink()
-        assert {name for name in other if other[name] != grid.settings[name]} == {"photographs", "weights", "pool"}
+        assert {name for name in other if other[name] != grid.settings[name]} == {
+            "photographs",
+            "weights",
+            "pool",
+            "layers",
+        }
+
+    def test_the_layer_that_predicts_best_is_taken(self, folder: Path, grid: Task, features: LatentFeatures) -> None:
+        blind = LatentFeatures(nn.Sequential(nn.Conv2d(3, 2, 1), nn.Tanh()), "1")
+        blind.preprocess = features.preprocess
+        nn.init.zeros_(blind.network.get_submodule("0").weight)  # type: ignore[arg-type]
+        for encoders in ([blind, features], [features, blind]):
+            task = grids.grid_task(folder, encoders, n_neurons=13, seed=2)
+            assert task.settings["layers"].keys() == {"1", "features"}
+            assert task.settings["layers"]["1"] < task.settings["layers"]["features"]
+            assert {**task.settings, "layers": None} == {**grid.settings, "layers": None}
+            assert torch.equal(task.similarity.readout.weight, grid.similarity.readout.weight)
+            assert task.similarity.image_features is features
 
     @pytest.mark.usefixtures("as_installed")
     def test_what_is_wrong_is_said(self, folder: Path, features: LatentFeatures, tmp_path: Path) -> None:
@@ -314,7 +331,7 @@ class TestGrid:
         with pytest.raises(FileNotFoundError, match=r"got no folder at .*nowhere: check the path"):
             grids.grid_task(tmp_path / "nowhere", features)
         unprepared = LatentFeatures(small_net(), "features")
-        with pytest.raises(ValueError, match=r"set features\.preprocess"):
+        with pytest.raises(ValueError, match=r"features\.preprocess is None\. Set it"):
             grids.grid_task(folder, unprepared)
         for name in CATEGORIES[:5]:
             shutil.copytree(folder / name, tmp_path / "five" / name)

@@ -12,7 +12,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_shared._captum import TargetType, select_neurons
-from captum_shared.evaluation.first_order import EXPLANATIONS, Call, of_the_cosine, of_the_neuron, of_the_similarity
+from captum_shared.evaluation.first_order import (
+    EXPLANATIONS,
+    Call,
+    of_the_cosine,
+    of_the_neuron,
+    of_the_similarity,
+    product_of_grad_cams,
+)
 from captum_shared.evaluation.ours import OURS, Features
 from captum_shared.evaluation.peers import embedding_similarity_cam
 from captum_shared.evaluation.second_order import bilrp, integrated_jacobians
@@ -138,6 +145,7 @@ _FAMILIES: Final[list[tuple[Family, list[tuple[str, Call]]]]] = [
             *_explanations("similarity", of_the_similarity, list(EXPLANATIONS)),
             *_explanations("cosine", of_the_cosine, ["saliency", "integrated-gradients", "grad-cam"]),
             ("cosine-pytorch-grad-cam", embedding_similarity_cam),
+            ("grad-cam-product", product_of_grad_cams),
         ],
     ),
     (
@@ -160,7 +168,8 @@ METHODS: Final[dict[str, Method]] = {
     name: Method(name, family, call, _PACKAGES.get(name)) for family, calls in _FAMILIES for name, call in calls
 }
 """All methods by name. ``neuron-...`` are of the response to one image, ``similarity-...`` of the neuron-specific
-similarity (centred where the readout is), ``cosine-...`` of the plain cosine of the features, without a neuron."""
+similarity (centred where the readout is), ``cosine-...`` of the plain cosine of the features, without a neuron;
+``grad-cam-product`` is Grad-CAM of the neuron times Grad-CAM of the plain cosine."""
 
 
 def methods(names: Sequence[str | Method] | None = None) -> list[Method]:

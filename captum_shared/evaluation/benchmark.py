@@ -1,6 +1,5 @@
 """Run methods on a task, score their maps, and keep what is done."""
 
-import importlib.metadata
 import json
 import math
 import time
@@ -22,7 +21,7 @@ from captum_shared.evaluation.intervals import Interval, bootstrap, bootstrap_au
 from captum_shared.evaluation.sanity import network_agreement, readout_agreement, reference_agreement
 from captum_shared.evaluation.scores import recovery_scores, total_mass
 from captum_shared.pairs import Pair
-from captum_shared.resuming import ResumableFolder
+from captum_shared.resuming import ResumableFolder, versions
 from captum_shared.similarity import NeuronSimilarity
 
 Scores: TypeAlias = dict[str, ndarray]
@@ -30,7 +29,8 @@ Scores: TypeAlias = dict[str, ndarray]
 RESULT: Final = "results.json"
 _BATCH = 8
 _RANDOMISED = 1 / 3  # the last third of the layers
-_PACKAGES = ("captum-shared", "captum", "numpy", "scikit-learn", "torch", "torchvision", "zennit", "grad-cam")
+PACKAGES: Final = ("captum-shared", "captum", "numpy", "scikit-learn", "torch", "torchvision", "zennit", "grad-cam")
+"""What computes a benchmark."""
 
 
 @final
@@ -115,7 +115,9 @@ def run_benchmark(
     """
     compared = methods(chosen)
     settings = {"task": task.name, **task.settings, **asdict(extent), "methods": [method.name for method in compared]}
-    folder = ResumableFolder(output, {**settings, **versions()}, result=RESULT, work="benchmark", resume=resume)
+    folder = ResumableFolder(
+        output, {**settings, **versions(*PACKAGES)}, result=RESULT, work="benchmark", resume=resume
+    )
     if folder.finished:
         folder.clear()
         found: dict[str, Any] = json.loads((folder.path / RESULT).read_text(encoding="utf-8"))
@@ -128,7 +130,7 @@ def run_benchmark(
             bar.update(len(places))
     entries = [_summary(method, parts) for method in compared]
     ranked = sorted(entries, key=lambda entry: -(entry["scores"]["answer_largest"]["value"] or 0))
-    result = {"task": task.name, "settings": settings, "versions": versions(), "methods": ranked}
+    result = {"task": task.name, "settings": settings, "versions": versions(*PACKAGES), "methods": ranked}
     folder.finish(lambda path: path.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8"))  # type: ignore[arg-type]
     return result
 
@@ -206,26 +208,6 @@ def _summary(method: Method, parts: Sequence[Scores]) -> dict[str, Any]:
 
 def _json(interval: Interval) -> dict[str, float | None]:
     return {name: None if math.isnan(value) else value for name, value in interval._asdict().items()}
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the packages that compute a benchmark.
-
-    Returns:
-        Version by name of the package; ``"not installed"`` for those of methods that cannot run.
-
-    Example:
-        >>> sorted(versions())[:2]
-        ['captum', 'captum-shared']
-    """
-    return {name: _version(name) for name in _PACKAGES}
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def table(result: Mapping[str, Any], scores: Sequence[str] = ("answer_largest", "mass")) -> str:

@@ -19,9 +19,10 @@ from captum.attr import (
 )
 from torch import Tensor, nn
 
-from captum_shared.evaluation.sampling import N_SAMPLES, mid_grey, noise_levels, pair_by_pair
+from captum_shared.evaluation.sampling import N_SAMPLES, noise_levels, pair_by_pair
 from captum_shared.features import LatentFeatures
 from captum_shared.pairs import Pair
+from captum_shared.photographs import mid_grey
 from captum_shared.readout import LinearReadout
 from captum_shared.similarity import NeuronSimilarity
 
@@ -114,8 +115,7 @@ def of_the_neuron(explain: Explain) -> Call:
         encoder = similarity.image_features
         network = nn.Sequential(encoder, similarity.readout)
         first, second = (
-            explain(Score(network, (encoder,), (images,), (mid_grey(similarity, images),), target))[0]
-            for images in inputs
+            explain(Score(network, (encoder,), (images,), (mid_grey(encoder, images),), target))[0] for images in inputs
         )
         return first, second
 
@@ -141,7 +141,7 @@ def of_the_similarity(explain: Explain) -> Call:
 
     def call(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
         twins = similarity.image_features, similarity.reference_features
-        grey = tuple(mid_grey(similarity, images) for images in inputs)
+        grey = tuple(mid_grey(similarity.image_features, images) for images in inputs)
         first, second = explain(Score(similarity, twins, inputs, grey, target))
         return first, second
 
@@ -259,6 +259,23 @@ EXPLANATIONS: Final[dict[str, Explain]] = {
     "occlusion": occlusion,
 }
 """The methods of Captum that a user would pick, by name; signed maps, one an input."""
+
+
+def product_of_grad_cams(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
+    """Multiply Grad-CAM of the neuron by Grad-CAM of the plain cosine, both rectified: what drives and is shared.
+
+    Args:
+        similarity: the twins.
+        inputs: the pair.
+        target: the neuron of each pair.
+
+    Returns:
+        Maps at the cut, not negative.
+    """
+    calls = of_the_neuron(grad_cam), of_the_cosine(grad_cam)
+    neuron, cosine = (call(similarity, inputs, target) for call in calls)
+    first, second = (one.clamp(min=0) * other.clamp(min=0) for one, other in zip(neuron, cosine, strict=True))
+    return first, second
 
 
 def _tensors(maps: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -7,16 +7,16 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from captum_shared.encoding import fit_readout
 from captum_shared.evaluation.design import Task, Trial, factorial_design
 from captum_shared.features import LatentFeatures
-from captum_shared.images import image_folder, load_images
+from captum_shared.images import image_folder
+from captum_shared.photographs import latent_features, load_inputs
 from captum_shared.resuming import digest
 from captum_shared.similarity import NeuronSimilarity
+from captum_shared.validation import select_layer
 
 Half: TypeAlias = Literal["development", "report", "all"]
 
@@ -26,12 +26,11 @@ CATCH_ALL = "other"
 _FEWEST_PHOTOGRAPHS = 12
 _BASELINE, _GAINS = 4.0, (8.0, 16.0)  # spikes/s
 _EXPOSURE = 16 * 0.2  # repetitions and seconds
-_BATCH = 16
 
 
 def grid_task(
     images: str | Path,
-    features: LatentFeatures,
+    encoders: LatentFeatures | Sequence[LatentFeatures],
     *,
     half: Half = "report",
     n_neurons: int = 12,
@@ -43,11 +42,13 @@ def grid_task(
     The categories with at least 12 photographs are cut in two halves by name: methods are tuned with drivers of one
     half and reported with drivers of the other, and what is neither comes from the half that is not in use. Every
     second photograph of each category is for fitting: on all of these the readouts are fitted, centred, to Poisson
-    counts of 16 repetitions of 0.2 s at 4 spikes/s, and 8 to 16 more for each of the neuron's categories.
+    counts of 16 repetitions of 0.2 s at 4 spikes/s, and 8 to 16 more for each of the neuron's categories. Of several
+    encoders, such as a network cut at several layers, the one that predicts these responses best is taken, by
+    cross-validation (:func:`~captum_shared.validation.select_layer`).
 
     Args:
         images: folder of labelled photographs: a folder a category.
-        features: the encoder, with its ``preprocess`` set.
+        encoders: one encoder, or several cut at different layers; with their ``preprocess`` set.
         half: whose categories drive neurons: ``"development"``, ``"report"``, or ``"all"`` but two.
         n_neurons: how many neurons, at least 1.
         seed: of neurons, responses and pairs.
@@ -58,19 +59,22 @@ def grid_task(
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        ValueError: if there are too few categories, ``half`` is unknown, or the features have no ``preprocess``.
+        ValueError: if there are too few categories, ``half`` is unknown, or the encoders have no ``preprocess``.
     """
     files = _files(images)
     used, strangers = _halves(sorted(files), half)
     fitted = {name: paths[::2] for name, paths in files.items()}
     drivers = _drivers(used, n_neurons, seed)
-    latent, labels = _latent(fitted, features, progress)
+    labels = [name for name, paths in fitted.items() for _ in paths]
     rates = np.array([[_BASELINE + neuron.get(label, 0.0) for neuron in drivers] for label in labels])
     responses = np.random.default_rng([seed, 2]).poisson(rates * _EXPOSURE) / _EXPOSURE
-    readout = fit_readout(
-        latent, responses, center=True, neuron_names=[" + ".join(n) + f" ({k})" for k, n in enumerate(drivers)]
-    )
-    shown = {name: load_images(paths[1::2], features.preprocess, progress=False) for name, paths in files.items()}  # type: ignore[arg-type]
+    cut = _by_layer(encoders)
+    seen = [path for paths in fitted.values() for path in paths]
+    latent = {layer: latent_features(each, seen, progress=progress) for layer, each in cut.items()}
+    choice = select_layer(latent, responses)
+    features = cut[choice.layer]
+    readout = fit_readout(latent[choice.layer], responses, center=True, neuron_names=_names(drivers))
+    shown = {name: load_inputs(features, paths[1::2]).cpu() for name, paths in files.items()}
     return Task(
         name="grid",
         similarity=NeuronSimilarity(features, readout),
@@ -84,6 +88,7 @@ def grid_task(
             "photographs": digest(path.read_bytes() for paths in files.values() for path in paths),
             "weights": digest(value.cpu().numpy().tobytes() for value in features.state_dict().values()),
             "layer": features.layer,
+            "layers": {layer: round(mean, 3) for layer, mean in choice.means.items()},
             "pool": features.pool,
         },
     )
@@ -124,21 +129,13 @@ def _drivers(categories: Sequence[str], n_neurons: int, seed: int) -> list[dict[
     return [{name: float(rng.uniform(*_GAINS)) for name in threes[three]} for three in order]
 
 
-def _latent(
-    fitted: Mapping[str, Sequence[Path]], features: LatentFeatures, progress: bool
-) -> tuple[Float[Tensor, "image feature"], list[str]]:
-    """Features of the photographs for fitting, and their categories."""
-    if features.preprocess is None:
-        raise ValueError("Expected features that know how a photograph becomes their input: set features.preprocess.")
-    labelled = [(path, name) for name, paths in fitted.items() for path in paths]
-    like = next(features.parameters(), torch.empty(0))
-    starts = tqdm(range(0, len(labelled), _BATCH), desc="features", unit="batch", disable=not progress)
-    with torch.no_grad():
-        latent = [
-            features(load_images([path for path, _ in labelled[start : start + _BATCH]], features.preprocess).to(like))
-            for start in starts
-        ]
-    return torch.cat(latent), [name for _, name in labelled]
+def _by_layer(encoders: LatentFeatures | Sequence[LatentFeatures]) -> dict[str, LatentFeatures]:
+    several = [encoders] if isinstance(encoders, LatentFeatures) else encoders
+    return {each.layer: each for each in several}
+
+
+def _names(drivers: Sequence[Mapping[str, float]]) -> list[str]:
+    return [f"{' + '.join(neuron)} ({number})" for number, neuron in enumerate(drivers)]
 
 
 def _trial(

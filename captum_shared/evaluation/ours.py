@@ -9,8 +9,9 @@ from torch import Tensor
 from captum_shared.attribution import LayerSharedAttribution, ParallelSharedAttribution
 from captum_shared.correspondence import SharedCorrespondence
 from captum_shared.evaluation.first_order import BATCH, Call, cut_at_positions
-from captum_shared.evaluation.sampling import N_SAMPLES, mid_grey, noise_levels, pair_by_pair
+from captum_shared.evaluation.sampling import N_SAMPLES, noise_levels, pair_by_pair
 from captum_shared.pairs import Pair
+from captum_shared.photographs import mid_grey
 from captum_shared.readout import LinearReadout
 from captum_shared.similarity import NeuronSimilarity
 
@@ -74,7 +75,7 @@ def gradient(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair
 
 def integrated_gradients(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
     """Integrate from mid-grey."""
-    grey = tuple(mid_grey(similarity, images) for images in inputs)
+    grey = tuple(mid_grey(similarity.image_features, images) for images in inputs)
     method = ParallelSharedAttribution(similarity, "integrated_gradients")
     return _pair(
         method.attribute(inputs, target, baselines=grey, n_steps=N_SAMPLES, internal_batch_size=max(BATCH, len(target)))

@@ -19,7 +19,7 @@ _N_FIGURES = 150
 _LAYER = "features"
 
 
-def parts_task(*, n_neurons: int = 20, n_fitted: int = 400, seed: int = 0, progress: bool = False) -> Task:
+def parts_task(*, n_neurons: int = 48, n_fitted: int = 400, seed: int = 0, progress: bool = False) -> Task:
     """Neurons of three driving parts in the embedded world, with readouts estimated from their simulated responses.
 
     The readouts are fitted, centred, on drawn figures of both categories and spikes of two phases of 8 repetitions. The

@@ -1,7 +1,7 @@
 """Synthetic neurons that prefer a category of photographs, and what they see in others, by every method."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,8 +18,9 @@ from captum_shared.encoding import fit_readout
 from captum_shared.evaluation.baselines import Family, Method, methods
 from captum_shared.evaluation.simulation import fitting_half, preferred_categories, simulated_responses
 from captum_shared.features import LatentFeatures
-from captum_shared.images import image_folder, load_images, to_display
+from captum_shared.images import image_folder, to_display
 from captum_shared.pairs import Pair
+from captum_shared.photographs import latent_features, load_inputs
 from captum_shared.readout import LinearReadout
 from captum_shared.references import ReferenceBank
 from captum_shared.similarity import NeuronSimilarity
@@ -36,7 +37,6 @@ DEFAULT_METHODS: Final = (
 """Shared-feature maps, and what a user of Captum would pick for two images, and for one."""
 
 _N_EXAMPLES = 2
-_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -177,11 +177,10 @@ def category_neurons(
     The check in the appendix of Lappe et al. (NeurIPS 2024, arXiv 2405.09827).
     """
     chosen = methods(names)
-    preprocess = _preprocess(features)
     paths, labels = image_folder(directory)
     categories = preferred_categories(labels)
     fitting = fitting_half(labels, seed=seed)
-    latent = _latent(features, paths, preprocess, progress=progress)
+    latent = latent_features(features, paths, progress=progress)
     responses = simulated_responses(np.asarray(labels)[fitting].tolist(), categories, seed=seed)
     readout = fit_readout(latent[torch.from_numpy(fitting)], responses, center=True, neuron_names=categories)
     rest = np.flatnonzero(~fitting)
@@ -192,7 +191,7 @@ def category_neurons(
         NeuronSimilarity(features, readout),
     )
     neurons = tqdm(range(len(categories)), desc="neurons", disable=not progress)
-    return [_explained(half, neuron, chosen, preprocess, directory) for neuron in neurons]
+    return [_explained(half, neuron, chosen, directory) for neuron in neurons]
 
 
 @dataclass(frozen=True)
@@ -232,17 +231,17 @@ def _explained(
     half: _Half,
     neuron: int,
     chosen: Sequence[Method],
-    preprocess: Callable[[Any], Tensor],
     directory: str | os.PathLike[str],
 ) -> CategoryNeuron:
     shown, similarity = half.choose(neuron)
-    images = load_images([half.paths[at] for at in shown], preprocess).to(half.latent)
+    features: Any = half.similarity.image_features
+    images = load_inputs(features, [half.paths[at] for at in shown])
     predicted, preferred = half.predicted(neuron), half.preferred(neuron)
     image, reference, *examples = (
         Photograph(
             half.paths[at].relative_to(directory).as_posix(), str(half.labels[at]), float(predicted[at]), picture
         )
-        for at, picture in zip(shown, to_display(images, preprocess).cpu(), strict=True)
+        for at, picture in zip(shown, to_display(images, features.preprocess).cpu(), strict=True)
     )
     return CategoryNeuron(
         category=half.readout.neuron_names[neuron],
@@ -260,23 +259,3 @@ def _explained(
 def _maps(method: Method, similarity: NeuronSimilarity, pair: Pair, neuron: int) -> MethodMaps:
     image, reference = (maps[0].cpu() for maps in method.maps(similarity, pair, neuron))
     return MethodMaps(method.name, method.family, image, reference)
-
-
-@torch.no_grad()
-def _latent(
-    features: LatentFeatures, paths: Sequence[Path], preprocess: Callable[[Any], Tensor], *, progress: bool
-) -> Tensor:
-    """Features of all photographs, of which one batch at a time is in memory."""
-    like = next(features.parameters())
-    batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
-    shown = tqdm(batches, desc="features of the photographs", disable=not progress)
-    return torch.cat([features(load_images(batch, preprocess).to(like)) for batch in shown])
-
-
-def _preprocess(features: LatentFeatures) -> Callable[[Any], Tensor]:
-    if features.preprocess is None:
-        raise ValueError(
-            "Expected features that know how to preprocess photographs, but features.preprocess is None. Set it, or "
-            "build them with LatentFeatures.from_torchvision."
-        )
-    return features.preprocess

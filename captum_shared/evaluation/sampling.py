@@ -1,4 +1,4 @@
-"""Where paths start and how noise is drawn: the same for every method, so that none gains by it."""
+"""How long paths are and how noise is drawn: the same for every method, so that none gains by it."""
 
 import contextlib
 import zlib
@@ -7,43 +7,12 @@ from typing import Final
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
-
-from captum_shared.similarity import NeuronSimilarity
 
 N_SAMPLES: Final = 16
 """Steps of a path, and noisy copies of an image, in every method that has them."""
 
 _NOISE: Final = 0.1
-_MID_GREY = 128
-
-
-def mid_grey(similarity: NeuronSimilarity, images: Tensor) -> Float[Tensor, "image channel height width"]:
-    """Return a mid-grey photograph as the network sees it: where all paths start, and what hides a window.
-
-    From black, paths through bright images are poor. Grey is what the ``preprocess`` of the features makes of a grey
-    photograph; where they have none, pixels are taken to lie between 0 and 1, so that it is 0.5.
-
-    Args:
-        similarity: the twins.
-        images: inputs of the encoder.
-
-    Returns:
-        A grey image for each of them.
-
-    Example:
-        >>> from torch import nn
-        >>> from captum_shared.readout import LinearReadout
-        >>> mid_grey(NeuronSimilarity(nn.Flatten(), LinearReadout.uniform(3)), torch.rand(1, 3, 1, 1)).flatten()
-        tensor([0.5000, 0.5000, 0.5000])
-    """
-    preprocess = getattr(similarity.image_features, "preprocess", None)
-    if preprocess is None:
-        return torch.full_like(images, 0.5, requires_grad=False)
-    colour: Tensor = preprocess(Image.new("RGB", (64, 64), (_MID_GREY,) * 3)).mean((1, 2))
-    return colour.to(images)[:, None, None].expand(images.shape)
 
 
 def noise_levels(images: tuple[Tensor, ...]) -> tuple[float, ...]:

@@ -12,10 +12,10 @@ from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
-from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from captum_shared._captum import TargetType
+from captum_shared.heatmaps import rank_correlation
 from captum_shared.pairs import Pair
 from captum_shared.readout import LinearReadout
 from captum_shared.similarity import NeuronSimilarity
@@ -41,9 +41,10 @@ def map_agreement(
         >>> map_agreement(torch.tensor([[[1.0, 2.0, 3.0]]]), torch.tensor([[[-5.0, 9.0, 8.0]]]))
         tensor([0.5000], dtype=torch.float64)
     """
-    first, second = _centred_ranks(maps), _centred_ranks(others)
-    both_constant = ~(first.any(1) | second.any(1))
-    return torch.where(both_constant, 1.0, nn.functional.cosine_similarity(first, second))
+    pairs = zip(maps.cpu().numpy(), others.cpu().numpy(), strict=True)
+    found = torch.tensor([rank_correlation(*pair) for pair in pairs], dtype=torch.float64)
+    first, second = ((each.amax((1, 2)) == each.amin((1, 2))).cpu() for each in (maps, others))
+    return torch.where(found.isnan(), (first & second).double(), found)
 
 
 def network_agreement(
@@ -217,8 +218,3 @@ def _layers_from_the_top(encoder: nn.Module, images: Tensor) -> list[list[nn.Par
 
 def _pair_agreement(maps: Pair, others: Pair) -> Float[Tensor, "pair 2"]:
     return torch.stack([map_agreement(*sides) for sides in zip(maps, others, strict=True)], 1)
-
-
-def _centred_ranks(maps: Tensor) -> Tensor:
-    ranks = torch.from_numpy(rankdata(maps.detach().flatten(1).cpu().numpy(), axis=1))
-    return ranks - ranks.mean(1, keepdim=True)

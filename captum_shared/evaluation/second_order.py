@@ -27,9 +27,10 @@ from torch import Tensor, fx, nn
 
 from captum_shared.evaluation.first_order import BATCH, cut_at_positions
 from captum_shared.evaluation.peers import peer
-from captum_shared.evaluation.sampling import N_SAMPLES, mid_grey
+from captum_shared.evaluation.sampling import N_SAMPLES
 from captum_shared.features import LatentFeatures
 from captum_shared.pairs import Pair
+from captum_shared.photographs import mid_grey
 from captum_shared.similarity import NeuronSimilarity
 from captum_shared.twins import tied_copy
 
@@ -106,7 +107,7 @@ def integrated_jacobians(similarity: NeuronSimilarity, inputs: Pair, target: Ten
         >>> integrated_jacobians(similarity, (image, reference), torch.tensor([0]))[0].flatten()
         tensor([0.6000, 0.0000])
     """
-    first, second = (mid_grey(similarity, images) for images in inputs)
+    first, second = (mid_grey(similarity.image_features, images) for images in inputs)
     with torch.no_grad():
         shift = similarity.latent_features(first, second)
         found = similarity.latent_features(*inputs)

@@ -7,8 +7,8 @@ import torch
 from captum.attr import LayerAttribution
 from jaxtyping import Float32
 from numpy import ndarray
-from scipy.stats import spearmanr
 
+from captum_shared.heatmaps import rank_correlation
 from captum_shared.study.result import NeuronResult, StudyResult
 
 
@@ -94,26 +94,6 @@ def agreement(
     size = (min(first.shape[1], second.shape[1]), min(first.shape[2], second.shape[2]))
     sides = zip(_resized(first, size), _resized(second, size), strict=True)
     return float(np.mean([rank_correlation(*maps) for maps in sides]))
-
-
-def rank_correlation(first: Float32[ndarray, "row column"], second: Float32[ndarray, "row column"]) -> float:
-    """Compute Spearman's rank correlation of two maps over their pixels.
-
-    Args:
-        first: a map.
-        second: another of its size.
-
-    Returns:
-        Between -1 and 1; NaN if either map is constant.
-
-    Example:
-        >>> ramp = np.arange(4, dtype=np.float32).reshape(2, 2)
-        >>> rank_correlation(ramp, ramp**2), rank_correlation(ramp, 0 * ramp)
-        (1.0, nan)
-    """
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return float("nan")
-    return float(spearmanr(first, second, axis=None).statistic)
 
 
 def _positions(neuron: NeuronResult) -> dict[tuple[str, str], int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import final
@@ -12,15 +12,14 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Float64, UInt8
 from numpy import ndarray
-from PIL import Image
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from captum_shared.attribution import ParallelSharedAttribution
 from captum_shared.encoding import fit_readout
 from captum_shared.features import LatentFeatures
 from captum_shared.heatmaps import heatmap
-from captum_shared.images import load_images, to_display
+from captum_shared.images import to_display
+from captum_shared.photographs import load_inputs, mid_grey
 from captum_shared.readout import LinearReadout
 from captum_shared.recordings import Recording
 from captum_shared.references import ReferenceBank
@@ -33,25 +32,6 @@ from captum_shared.study.settings import StudySettings
 from captum_shared.validation import cross_validate, generalise
 
 _BATCH = 32
-
-
-def latent_features(
-    recording: Recording, features: LatentFeatures, *, progress: bool = False
-) -> Float[ndarray, "image feature"]:
-    """Compute the latent features of all images of a recording, reading a few at a time.
-
-    Args:
-        recording: a recording with image files.
-        features: the encoder, with its ``preprocess`` set.
-        progress: whether to show a progress bar.
-
-    Returns:
-        Features, in the order of the images.
-    """
-    starts = tqdm(range(0, recording.n_images, _BATCH), desc="features", unit="batch", disable=not progress)
-    with torch.no_grad():
-        found = [features(_images(recording, features, range(recording.n_images)[at : at + _BATCH])) for at in starts]
-    return torch.cat(found).cpu().numpy()
 
 
 @final
@@ -188,7 +168,8 @@ class Experiment:
         images.append(_images(self.recording, self.features, [pair.reference for pair in pairs]))
         inputs = (images[0], images[1])
         gradient, integrated = self._attributions
-        steps = {"n_steps": self.settings.n_steps, "baselines": self._grey(), "internal_batch_size": _BATCH}
+        grey = (mid_grey(self.features, inputs[0]), mid_grey(self.features, inputs[1]))
+        steps = {"n_steps": self.settings.n_steps, "baselines": grey, "internal_batch_size": _BATCH}
         attributions = gradient.attribute(inputs, neuron), integrated.attribute(inputs, neuron, **steps)
         maps = np.stack([_heatmaps(pair) for pair in attributions], axis=2)
         return [self._measured(neuron, pair, own) for pair, own in zip(pairs, maps, strict=True)], maps
@@ -206,11 +187,6 @@ class Experiment:
         pixels: ndarray = np.rint(255 * seen.permute(1, 2, 0).cpu().numpy()).astype(np.uint8)
         return pixels
 
-    def _grey(self) -> Tensor:
-        """Mid-grey, where Integrated Gradients start."""
-        grey = _preprocess(self.features)(Image.new("RGB", (512, 512), (128, 128, 128)))[None]
-        return grey.to(next(self.features.parameters()).device)
-
     def _measured(
         self, neuron: int, pair: ChosenPair, maps: Float32[ndarray, "side jacobian row column"]
     ) -> PairResult:
@@ -227,19 +203,9 @@ class Experiment:
         )
 
 
-def _preprocess(features: LatentFeatures) -> Callable[[Image.Image], Tensor]:
-    if features.preprocess is None:
-        raise ValueError(
-            "Expected features that know how a photograph becomes their input, got preprocess=None: set "
-            "features.preprocess."
-        )
-    return features.preprocess
-
-
 def _images(recording: Recording, features: LatentFeatures, places: Sequence[int]) -> Tensor:
     paths = recording.paths or ()
-    chosen = load_images([paths[place] for place in places], _preprocess(features))
-    return chosen.to(next(features.parameters()).device)
+    return load_inputs(features, [paths[place] for place in places])
 
 
 def _heatmaps(attributions: tuple[Tensor, Tensor]) -> Float32[ndarray, "pair side row column"]:

@@ -11,14 +11,15 @@ from numpy import ndarray
 from tqdm import tqdm
 
 from captum_shared.features import LatentFeatures
+from captum_shared.photographs import latent_features
 from captum_shared.recordings import Recording
 from captum_shared.reliability import null_interval
-from captum_shared.resuming import ResumableFolder
-from captum_shared.study.experiment import Experiment, latent_features
+from captum_shared.resuming import ResumableFolder, versions
+from captum_shared.study.experiment import Experiment
 from captum_shared.study.folder import kept_pairs, packed, part_of, write_study
 from captum_shared.study.pairs import ChosenPair
 from captum_shared.study.result import NeuronResult, StudyResult
-from captum_shared.study.settings import StudySettings, description, versions
+from captum_shared.study.settings import PACKAGES, StudySettings, description
 
 
 def run_study(
@@ -77,11 +78,13 @@ def run_study(
     described = description(recording, features, settings, model=model)
     if pairs_of is not None:
         described["pairs_of"] = pairs_of.settings["model"]
-    folder = ResumableFolder(output, {**described, **versions()}, result="study.json", work="study", resume=resume)
+    folder = ResumableFolder(
+        output, {**described, **versions(*PACKAGES)}, result="study.json", work="study", resume=resume
+    )
     if folder.finished:
         folder.clear()
         return StudyResult.load(folder.path)
-    kept = folder.once("features", lambda: {"latent": latent_features(recording, features, progress=progress)})
+    kept = folder.once("features", lambda: {"latent": _latent(recording, features, progress)})
     experiment = Experiment(recording, features, torch.from_numpy(kept["latent"]), settings)
     neurons = experiment.judged()
     experiment.readout.save(folder.path / "readout.safetensors")
@@ -91,7 +94,7 @@ def run_study(
             _explain(folder, experiment, place, given.get(neuron.name))
     result = StudyResult(
         settings=described,
-        versions=versions(),
+        versions=versions(*PACKAGES),
         seed=settings.seed,
         null_interval=null_interval(int(experiment.preferred.sum())),
         ooc_null_interval=null_interval(int((~experiment.preferred).sum())),
@@ -103,6 +106,11 @@ def run_study(
     )
     write_study(folder, result, _pictures(result.included, experiment))
     return result
+
+
+def _latent(recording: Recording, features: LatentFeatures, progress: bool) -> ndarray:
+    found: ndarray = latent_features(features, recording.paths or (), progress=progress).cpu().numpy()
+    return found
 
 
 def _explain(folder: ResumableFolder, experiment: Experiment, neuron: int, given: Sequence[ChosenPair] | None) -> None:

@@ -1,9 +1,8 @@
 """What a study is asked for, and how to tell one study from another."""
 
-import importlib.metadata
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 from numpy import ndarray
@@ -12,7 +11,8 @@ from captum_shared.features import LatentFeatures
 from captum_shared.recordings import Recording
 from captum_shared.resuming import digest
 
-_PACKAGES = ("captum-shared", "captum", "numpy", "scikit-learn", "torch", "torchvision")
+PACKAGES: Final = ("captum-shared", "captum", "numpy", "scikit-learn", "torch", "torchvision")
+"""What computes a study."""
 
 
 @final
@@ -91,19 +91,6 @@ def description(
         "preprocess": repr(features.preprocess),
         **asdict(settings),
     }
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the packages that compute a study.
-
-    Returns:
-        Version by name of the package.
-
-    Example:
-        >>> sorted(versions())[:2]
-        ['captum', 'captum-shared']
-    """
-    return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 def _content(recording: Recording) -> Iterable[bytes]:

@@ -1,0 +1,165 @@
+"""What each part of SharedCorrespondence contributes, and what its two numbers do: a table a task.
+
+Every row is the method with one thing changed, with maps at the resolution of the cut. Window and sharpness were chosen
+on ``parts`` with seeds from 100 and on the development half of the photographs; ``--half report --seed 0`` shows the
+same rows where nothing was chosen. Pairs are those of ``captum-shared benchmark``.
+
+    python benchmarks/ablation.py --images photographs --weights DEFAULT --half development --seed 100
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+from tqdm import tqdm
+
+from captum_shared import SharedCorrespondence
+from captum_shared.evaluation.design import Task
+from captum_shared.evaluation.grid_task import grid_task
+from captum_shared.evaluation.intervals import Interval, bootstrap, bootstrap_auroc
+from captum_shared.evaluation.parts_task import parts_task
+from captum_shared.evaluation.scores import KINDS, answer_largest, outweighs, positive_mass
+from captum_shared.explain import encoder
+from captum_shared.heatmaps import heatmap
+from captum_shared.places import SHARPNESS, WINDOW, local_drive, local_features
+
+BATCH = 4
+WHERE: Final[dict[str, Callable[[Tensor, "Readouts"], Tensor]]] = {
+    "features": lambda x, readouts: x,
+    "population": lambda x, readouts: x @ readouts.population.T,
+    "driving features": lambda x, readouts: x * readouts.weight[:, None],
+}
+"""What two places can agree in: their features, what all neurons make of them, the features that the neuron uses."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to compute the correspondence of places; by default that of the method."""
+
+    agree: tuple[str, ...] = ("features", "population")
+    drive: tuple[str, str] = ("share", "share")  # of the map's own image and of the other: "share", "rate" or "none"
+    window: float = WINDOW
+    sharpness: float = SHARPNESS
+    centred: bool = True
+
+
+METHOD: Final = Setting()
+ROWS: Final = {
+    "as it is": METHOD,
+    "no agreement": replace(METHOD, agree=()),
+    "agreement in features alone": replace(METHOD, agree=("features",)),
+    "agreement in features alone, sharpness 6": replace(METHOD, agree=("features",), sharpness=6.0),
+    "agreement in the population alone": replace(METHOD, agree=("population",)),
+    "agreement in the population alone, sharpness 6": replace(METHOD, agree=("population",), sharpness=6.0),
+    "driving features for the population": replace(METHOD, agree=("features", "driving features")),
+    "driving features too": replace(METHOD, agree=tuple(WHERE)),
+    "no drive": replace(METHOD, drive=("none", "none")),
+    "drive of its own image alone": replace(METHOD, drive=("share", "none")),
+    "drive as a rate, not a share": replace(METHOD, drive=("rate", "rate")),
+    "not centred": replace(METHOD, centred=False),
+    "window of one position": replace(METHOD, window=0.0),
+    "window 1/5": replace(METHOD, window=1 / 5),
+    "window 1/2": replace(METHOD, window=1 / 2),
+    **{f"sharpness {exponent}": replace(METHOD, sharpness=float(exponent)) for exponent in (1, 2, 4, 6)},
+}
+
+
+@dataclass(frozen=True)
+class Readouts:
+    """Weights of each pair's neuron and of all neurons, and the mean of the features."""
+
+    weight: Tensor
+    population: Tensor
+    mean: Tensor
+
+
+def layer_map(own: Tensor, other: Tensor, readouts: Readouts, setting: Setting) -> Tensor:
+    """The map of one image beside the other, both activations at the cut."""
+    mean = readouts.mean if setting.centred else torch.zeros_like(readouts.mean)
+    places = [local_features(each, mean, setting.window) for each in (own, other)]
+    agreed = torch.ones(())
+    for basis in setting.agree:
+        first, second = (normalize(WHERE[basis](each, readouts), dim=-1) for each in places)
+        agreed = agreed * (first @ second.mT).clamp(0, 1)
+    first, second = (drive(*each, readouts.weight) for each in zip(places, setting.drive, strict=True))
+    compared = first[:, :, None] * agreed**setting.sharpness * second[:, None]
+    return compared.sum(2).reshape(-1, 1, *own.shape[2:])
+
+
+def drive(places: Tensor, which: str, weight: Tensor) -> Tensor:
+    if which == "none":
+        return places.new_full(places.shape[:2], 1 / places.shape[1])
+    if which == "rate":
+        return (places @ weight[:, :, None])[:, :, 0].clamp(min=0)
+    return local_drive(places, weight)
+
+
+@torch.no_grad()
+def scored(task: Task, places: range) -> dict[str, dict[str, Tensor]]:
+    """Scores of some pairs, (pair, ...) each, by row and score."""
+    trials = [task.trial(place) for place in places]
+    encoder, readout = task.similarity.image_features, task.similarity.readout
+    neurons = torch.tensor([trial.neuron for trial in trials])
+    inputs = torch.stack([trial.images for trial in trials], 1)
+    image, reference, control = (encoder.network(each.contiguous(memory_format=torch.channels_last)) for each in inputs)
+    weight, mean = readout.weight.to(image), readout.feature_mean.to(image)
+    readouts = Readouts(weight[neurons], weight, mean)
+    method = SharedCorrespondence(task.similarity).attribute((inputs[0], inputs[1]), neurons)[0]
+    torch.testing.assert_close(layer_map(image, reference, readouts, METHOD), method)
+    regions = torch.stack([trial.regions for trial in trials])
+    found = {}
+    for name, setting in ROWS.items():
+        pair = [layer_map(*each, readouts, setting) for each in ((image, reference), (reference, image))]
+        shown = torch.stack([heatmap(each, tuple(regions.shape[-2:])) for each in pair], 1)
+        found[name] = {
+            "answer_largest": answer_largest(shown, regions),
+            "mass": positive_mass(shown.double(), regions[:, :, 0]).nan_to_num(0),
+            **dict(zip(KINDS[1:], outweighs(shown, regions).unbind(-1), strict=True)),
+            "shared": pair[0].sum((1, 2, 3)),
+            "unshared": layer_map(image, control, readouts, setting).sum((1, 2, 3)),
+        }
+    return found
+
+
+def ablation(task: Task, n_pairs: int) -> str:
+    """The table of a task, in Markdown."""
+    starts = tqdm(range(0, n_pairs, BATCH), desc=f"{task.name}, {task.similarity.image_features.layer}")
+    batches = [scored(task, range(start, min(start + BATCH, n_pairs))) for start in starts]
+    lines = [f"| {task.name} | answer largest | mass | > own driver | > shared non-driver | > neither | intensity |"]
+    lines.append("|" + "---|" * 7)
+    for name in ROWS:
+        values = {score: torch.cat([batch[name][score] for batch in batches]) for score in batches[0][name]}
+        intensity = bootstrap_auroc(values.pop("shared"), values.pop("unshared"))
+        lines.append(f"| {name} | {' | '.join(map(cell, [*map(bootstrap, values.values()), intensity]))} |")
+    return "\n".join(lines)
+
+
+def cell(score: Interval) -> str:
+    return f"{score.value:.3f} [{score.low:.2f}, {score.high:.2f}]"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path, help="folder of photographs for the task grid")
+    parser.add_argument("--model", default="squeezenet1_0", help="network for the photographs")
+    parser.add_argument("--weights", default="DEFAULT", help="its weights: DEFAULT, or a file")
+    parser.add_argument("--layer", action="append", help="where to cut it; again for several tables")
+    parser.add_argument("--half", default="development", help="whose categories drive neurons")
+    parser.add_argument("--neurons", type=int, default=48, help="neurons of the task parts")
+    parser.add_argument("--pairs", type=int, default=400)
+    parser.add_argument("--seed", type=int, default=100)
+    given = parser.parse_args()
+    print(ablation(parts_task(n_neurons=given.neurons, seed=given.seed), given.pairs), flush=True)
+    for layer in (given.layer or ["classifier.2"]) if given.images else ():
+        features, _ = encoder(given.model, given.weights, layer, "average")
+        task = grid_task(given.images, features, half=given.half, seed=given.seed)
+        print(f"\n{given.model}, {layer}, {given.half}\n{ablation(task, given.pairs)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
