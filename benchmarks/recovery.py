@@ -2,7 +2,7 @@
 
 Runs ``captum-shared benchmark`` on both tasks and prints their tables, with date, versions and seed. For ``grid`` give
 a folder of photographs, a folder a category, and the weights of SqueezeNet; the layer is the one that predicts the
-neurons best. Methods that take more than a second a pair of photographs run on fewer pairs. Interrupted, it goes on.
+neurons best. Methods that take long run on few pairs of photographs. Interrupted, it goes on.
 
     python benchmarks/recovery.py --images photographs --weights DEFAULT
 """
@@ -17,14 +17,29 @@ import sys
 from pathlib import Path
 
 from captum_shared.evaluation.baselines import methods
+from captum_shared.evaluation.benchmark import table
 
 LAYERS = ("features", "classifier.1", "classifier.2")
-SLOW = ("-ig", "smoothgrad", "integrated", "shap", "occlusion", "deeplift", "bilrp")
+QUICK = (  # on photographs; what is not here takes longer, or is a variant of what is
+    "ours-recommended,ours-correspondence,ours-correspondence-pixels,ours-paper,ours-gradient-centred,ours-layer,"
+    "ours-layer-centred,ours-layer-excitatory,neuron-grad-cam,neuron-guided-grad-cam,neuron-saliency,"
+    "similarity-grad-cam,similarity-saliency,cosine-grad-cam,cosine-pytorch-grad-cam,grad-cam-product,"
+    "random,centre-gaussian,edge-energy"
+)
+SHOWN = {
+    "": (
+        "answer_largest",
+        "mass",
+        "answer_vs_own_driver",
+        "answer_vs_shared_nondriver",
+        "answer_vs_neither",
+        "intensity",
+    ),
+    "-more": ("deletion", "insertion", "infidelity", "network_randomised", "readout_replaced", "reference_swapped"),
+}
 
 
 def benchmark(output: Path, task: str, *arguments: str) -> None:
-    if (output / "results.json").exists():
-        return
     command = "from captum_shared.cli import app; app()"
     resume = ["--resume"] if output.exists() else []
     call = [sys.executable, "-c", command, "benchmark", task, "--output", str(output), *arguments, *resume]
@@ -37,8 +52,8 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="folder of photographs for the task grid")
     parser.add_argument("--weights", default="DEFAULT", help="weights of SqueezeNet 1.0: DEFAULT, or a file")
     parser.add_argument("--pairs", type=int, default=400)
-    parser.add_argument("--slow", type=int, default=48, help="pairs of photographs for slow methods")
-    parser.add_argument("--more", type=int, default=48, help="of the pairs, for deletion, insertion and sanity checks")
+    parser.add_argument("--few", type=int, default=24, help="pairs of photographs for the methods that take long")
+    parser.add_argument("--more", type=int, default=24, help="of the pairs, for deletion, insertion and sanity checks")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     seed = ("--seed", str(given.seed))
@@ -47,20 +62,28 @@ def main() -> None:
     more = ("--pairs", str(given.more), "--faithful", str(given.more), "--sanity", str(given.more))
     benchmark(given.output / "parts-more", "parts", *more, *seed)
     if given.images:
-        names = [method.name for method in methods()]
-        slow = [name for name in names if any(part in name for part in SLOW)]
-        fast = [name for name in names if name not in slow]
+        rest = [method.name for method in methods() if method.name not in QUICK.split(",")]
         model = ("--images", str(given.images), "--model", "squeezenet1_0", "--weights", given.weights)
         cut = [argument for layer in LAYERS for argument in ("--layer", layer)]
-        benchmark(given.output / "grid", "grid", "--methods", ",".join(fast), *pairs, *model, *cut, *seed)
-        few = ("--pairs", str(given.slow), "--controls", "0")
-        benchmark(given.output / "grid-slow", "grid", "--methods", ",".join(slow), *few, *model, *cut, *seed)
+        benchmark(given.output / "grid", "grid", "--methods", QUICK, *pairs, *model, *cut, *seed)
+        few = ("--pairs", str(given.few), "--controls", "0")
+        benchmark(
+            given.output / "grid-rest",
+            "grid",
+            "--methods",
+            ",".join(["ours-recommended", *rest]),
+            *few,
+            *model,
+            *cut,
+            *seed,
+        )
     for path in sorted(given.output.glob("*/results.json")):
         result = json.loads(path.read_text())
         versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
         machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-        print(f"\n## {path.parent.name}\n{datetime.date.today()}, seed {given.seed}, {machine}, {versions}\n")
-        print(path.with_name("table.md").read_text())
+        date = datetime.date.fromtimestamp(path.stat().st_mtime)
+        print(f"\n## {path.parent.name}\n{date}, seed {given.seed}, {machine}, {versions}\n")
+        print(table(result, SHOWN["-more" if path.parent.name.endswith("-more") else ""]))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """From a signed attribution to one number a pixel, and how far two maps agree."""
 
+from typing import Literal, TypeAlias, get_args
+
 import numpy as np
 import torch
 from captum.attr import LayerAttribution
@@ -13,25 +15,36 @@ SMOOTHING = 0.02
 """Standard deviation of the Gaussian that smoothes maps of pixels, as a share of the longer side (a choice)."""
 
 
+Sign: TypeAlias = Literal["absolute_value", "positive"]
+"""What is kept of maps of pixels, in the words of ``captum.attr.visualization``."""
+
+
 def heatmap(
-    attribution: Float[Tensor, "image channel height width"], size: tuple[int, int], *, smoothing: float = SMOOTHING
+    attribution: Float[Tensor, "image channel height width"],
+    size: tuple[int, int],
+    *,
+    sign: Sign = "absolute_value",
+    smoothing: float = SMOOTHING,
 ) -> Float[Tensor, "image pixel_height pixel_width"]:
     """Reduce an attribution to how much of it falls on each pixel.
 
     The sign of a pixel's gradient tells whether brighter or darker would help, which alternates along every edge, so
-    maps of pixels are reduced to their magnitude, summed over channels and smoothed. Maps of a layer are summed over
-    channels and brought to the size of the image; what remains negative speaks against and is left out.
+    gradients are reduced to their magnitude, summed over channels and smoothed. The sign of a contribution, as
+    Integrated Gradients or occlusion give it, tells whether it speaks for or against: with ``sign="positive"`` pixels
+    are summed over channels and smoothed with their sign, and what remains negative is left out. So it is of maps of a
+    layer, which are summed over channels and brought to the size of the image.
 
     Args:
         attribution: maps of pixels (of the given size) or of a layer (of any other size), signed.
         size: height and width of the images, in pixels.
+        sign: what is kept of maps of pixels; of maps of a layer it is always the positive part.
         smoothing: as :data:`SMOOTHING`; 0 for none.
 
     Returns:
         Non-negative maps in the unit of the attribution, not normalised.
 
     Raises:
-        ValueError: if ``smoothing`` is negative.
+        ValueError: if ``smoothing`` is negative, or ``sign`` unknown.
 
     Example:
         >>> layer_map = torch.tensor([[[[1.0]], [[2.0]]], [[[1.0]], [[-2.0]]]])
@@ -40,10 +53,14 @@ def heatmap(
     """
     if smoothing < 0:
         raise ValueError(f"smoothing is a share of the longer side and cannot be negative, but is {smoothing}.")
+    if sign not in get_args(Sign):
+        raise ValueError(f"sign must be one of {', '.join(get_args(Sign))}, but got {sign!r}.")
     if attribution.shape[-2:] != size:
         summed = attribution.sum(1, keepdim=True)
         resized: Tensor = LayerAttribution.interpolate(summed, size, "bilinear")
         return resized[:, 0].clamp(min=0)
+    if sign == "positive":
+        return smoothed(attribution.sum(1), smoothing).clamp(min=0)
     return smoothed(attribution.abs().sum(1), smoothing)
 
 

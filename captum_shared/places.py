@@ -24,10 +24,12 @@ from torch import Tensor
 from torch.nn import functional
 
 WINDOW = 1 / 3
-"""Side of the window, as a share of that of the activation."""
+"""Side of the window, as a share of that of the activation: chosen on data on which nothing is reported
+(``benchmarks/ablation.py``), where 1/5 and 1/2 do about as well."""
 
 SHARPNESS = 3.0
-"""Exponent of the agreement."""
+"""Exponent of the agreement: chosen on data on which nothing is reported (``benchmarks/ablation.py``), where 2 to 6 do
+about as well. More of it makes maps sharper, and what is shared but drives weakly stronger in them."""
 
 
 def local_features(
@@ -100,6 +102,33 @@ def agreement(
     alike = _cosine(image_features, reference_features)
     answered_alike = _cosine(image_features @ population.T, reference_features @ population.T)
     return (alike * answered_alike) ** sharpness
+
+
+def corresponding(
+    image_features: Float[Tensor, "image position feature"],
+    reference_features: Float[Tensor, "image reference_position feature"],
+    weight: Float[Tensor, "image feature"],
+    population: Float[Tensor, "neuron feature"],
+) -> Float[Tensor, "image position reference_position"]:
+    """Compute how much every position of the image shares with every position of the reference: C.
+
+    Args:
+        image_features: :math:`x_p`.
+        reference_features: :math:`x'_q`.
+        weight: the readout weights w, one row a pair.
+        population: readout weights W of all neurons.
+
+    Returns:
+        The correspondence, not negative, with a sum of at most 1 a pair.
+
+    Example:
+        >>> x = torch.tensor([[[3.0, 0.0], [0.0, 1.0]]])
+        >>> corresponding(x, x, torch.ones(1, 2), torch.eye(2))
+        tensor([[[0.5625, 0.0000],
+                 [0.0000, 0.0625]]])
+    """
+    first, second = (local_drive(features, weight) for features in (image_features, reference_features))
+    return first[:, :, None] * agreement(image_features, reference_features, population) * second[:, None]
 
 
 def shared_places(

@@ -29,6 +29,7 @@ FAMILIES = {
     "ours": [
         "ours-recommended",
         "ours-correspondence",
+        "ours-correspondence-pixels",
         "ours-paper",
         *(f"ours-{maps}" for maps in ("ig", "smoothgrad", "guided", "layer")),
         *(f"ours-{maps}-centred" for maps in ("gradient", "ig", "smoothgrad", "guided", "layer")),
@@ -38,6 +39,7 @@ FAMILIES = {
     "similarity": [
         *(f"similarity-{name}" for name in CAPTUM.split()),
         *(f"cosine-{name}" for name in ("saliency", "integrated-gradients", "grad-cam", "pytorch-grad-cam")),
+        "grad-cam-product",
     ],
     "second-order": ["bilrp", "bilrp-centred", "integrated-jacobians"],
     "trivial": ["random", "centre-gaussian", "edge-energy"],
@@ -73,11 +75,14 @@ def test_maps_are_the_reduction_of_the_attributions_at_the_size_of_each_image(na
         assert one.dtype == torch.float64
         assert (one >= 0).all()
         assert one.isfinite().all()
-        if name not in ("ours-recommended", "ours-correspondence"):  # of noise, these show that nothing is shared
+        if "correspondence" not in name and name != "ours-recommended":  # of noise, these show that nothing is shared
             assert (one.flatten(1).sum(1) > 0).all()
         assert not one.requires_grad
-        smoothing = {} if attribution.shape[1] == 3 else {"smoothing": 0.0}
-        assert torch.equal(one, heatmap(attribution, (image.shape[2], image.shape[3]), **smoothing))
+        contributions = METHODS[name].contributions
+        of_pixels = attribution.shape[1] == 3
+        expected = {"sign": "positive" if contributions or not of_pixels else "absolute_value"}
+        expected |= {} if of_pixels else {"smoothing": 0.0}
+        assert torch.equal(one, heatmap(attribution, (image.shape[2], image.shape[3]), **expected))
 
 
 @pytest.mark.parametrize("name", METHODS)

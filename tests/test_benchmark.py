@@ -23,7 +23,7 @@ from captum_shared.evaluation import benchmark as benchmarks
 from captum_shared.evaluation.baselines import METHODS, Method, methods
 from captum_shared.evaluation.benchmark import PACKAGES, Extent, run_benchmark, table
 from captum_shared.evaluation.design import Task, Trial
-from captum_shared.evaluation.faithfulness import PairFaithfulness
+from captum_shared.evaluation.faithfulness import PairFaithfulness, unexplained_share
 from captum_shared.evaluation.grid_task import grid_task
 from captum_shared.evaluation.intervals import bootstrap, bootstrap_auroc
 from captum_shared.evaluation.parts_task import parts_task
@@ -125,13 +125,16 @@ class TestScores:
         assert_interval(found["deletion"], bootstrap(judge.deletion(maps)))
         assert_interval(found["insertion"], bootstrap(judge.insertion(maps)))
         given = {"inputs": pairs, "target": neurons}
+        attributions = METHODS[name].attribute(task.similarity, pairs, neurons)
+        unexplained = unexplained_share(task.similarity, attributions=attributions, **given)
+        assert_interval(found["infidelity"], bootstrap(unexplained))
         network = network_agreement(method, task.similarity, **given, shares=[1 / 3])[0]
         assert_interval(found["network_randomised"], bootstrap(network))
         assert_interval(found["readout_replaced"], bootstrap(readout_agreement(method, task.similarity, **given)))
         pairs, _, _, neurons = inputs(8)  # the ninth has nobody to swap its reference with
         swapped = reference_agreement(method, task.similarity, inputs=pairs, target=neurons)
         assert_interval(found["reference_swapped"], bootstrap(torch.cat([swapped, torch.tensor([torch.nan])])))
-        assert set(found) == RECOVERY | {"intensity", "deletion", "insertion", *SANITY}
+        assert set(found) == RECOVERY | {"intensity", "deletion", "insertion", "infidelity", *SANITY}
 
     def test_one_pair_has_no_other_reference(self, task: Task, tmp_path: Path) -> None:
         found = entry(run(task, tmp_path / "out", ["ours-paper"], sanity=1), "ours-paper")["scores"]
@@ -376,6 +379,28 @@ def test_the_design_is_valid(photographs: Path, tmp_path: Path) -> None:
     assert largest["low"] <= 0.25 <= largest["high"]
     assert abs(mass["value"] - 0.25) < 0.02
     assert largest["high"] - largest["low"] < 0.2
+
+
+def test_drawn_parts_are_recovered_and_only_where_the_design_allows_it(tmp_path: Path) -> None:
+    task = parts_task(n_neurons=8, n_fitted=100)
+    single, blind = ("neuron-grad-cam", "neuron-saliency"), ("cosine-grad-cam", "cosine-pytorch-grad-cam")
+    chosen = ["ours-recommended", "ours-correspondence-pixels", "ours-paper", *single, *blind, "edge-energy"]
+    result = run(task, tmp_path / "out", chosen, pairs=48, controls=48, sanity=8)
+    scores = {name: {score: at["value"] for score, at in entry(result, name)["scores"].items()} for name in chosen}
+    best, *others = (scores[name] for name in chosen)
+    assert best["answer_largest"] > 0.7
+    assert best["mass"] > max(other["mass"] for other in others) + 0.1
+    assert best["intensity"] > 0.8
+    assert best["network_randomised"] < 0.2
+    assert scores["ours-correspondence-pixels"]["answer_largest"] > 0.6
+    for name in single:
+        assert scores[name]["answer_largest"] < best["answer_largest"] - 0.15
+        assert abs(scores[name]["answer_vs_own_driver"] - 0.5) < 0.18  # 3.6 standard errors of 96 images
+        assert scores[name]["reference_swapped"] == pytest.approx(1)
+    for name in blind:
+        assert scores[name]["answer_largest"] < best["answer_largest"] - 0.15
+        assert scores[name]["answer_vs_shared_nondriver"] < 0.68
+        assert scores[name]["readout_replaced"] == pytest.approx(1)
 
 
 def command(*arguments: str | Path) -> Result:

@@ -83,6 +83,20 @@ def test_pixel_maps_are_summed_magnitudes() -> None:
     torch.testing.assert_close(heatmap(attribution, (6, 6), smoothing=0.0), attribution.abs().sum(1))
 
 
+def test_contributions_of_pixels_cancel_where_they_speak_for_and_against() -> None:
+    attribution = torch.tensor([[[[2.0, 0.0, 0.0]], [[-1.0, 0.0, -4.0]]]])
+    assert heatmap(attribution, (1, 3), sign="positive", smoothing=0.0)[0, 0].tolist() == [1, 0, 0]
+    checks = (torch.arange(50) % 2 * 2.0 - 1).expand(1, 1, 50, 50)
+    assert float(heatmap(checks, (50, 50), sign="positive").max()) < 0.05
+    assert float(heatmap(checks, (50, 50)).min()) > 0.95
+
+
+@pytest.mark.usefixtures("as_installed")
+def test_only_signs_of_captum_are_known() -> None:
+    with pytest.raises(ValueError, match="sign must be one of absolute_value, positive, but got 'all'"):
+        heatmap(torch.ones(1, 1, 2, 2), (2, 2), sign="all")  # type: ignore[arg-type]
+
+
 def test_smoothing_keeps_constant_maps_and_spreads_points_by_its_width() -> None:
     constant = torch.ones(1, 1, 50, 50, dtype=torch.float64)
     torch.testing.assert_close(heatmap(constant, (50, 50)), constant[:, 0])

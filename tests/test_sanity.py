@@ -170,6 +170,20 @@ def test_agreement_falls_where_the_neuron_is_looked_at_and_only_there() -> None:
     )
 
 
+def test_twins_of_excitatory_features_stay_so() -> None:
+    seen = []
+
+    def kept(similarity: NeuronSimilarity, inputs: Pair, target: TargetType) -> Pair:
+        seen.append(similarity.excitatory)
+        return of_the_images(similarity, inputs, target)
+
+    similarity = NeuronSimilarity(small_net(), readout(5), excitatory=True)
+    for check in (readout_agreement, network_agreement):
+        check(kept, similarity, inputs=pair(), target=0)
+    assert len(seen) == 6
+    assert all(seen)
+
+
 def test_a_permuted_readout_by_hand() -> None:
     seen = []
 

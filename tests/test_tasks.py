@@ -14,7 +14,7 @@ from toys import Randomised, hooks, pair, readout, small_net
 from captum_shared import LatentFeatures, NeuronSimilarity, SharedCorrespondence
 from captum_shared.evaluation import grid_task as grids
 from captum_shared.evaluation import parts_task as drawings
-from captum_shared.evaluation.ceiling import CellsAlone, cells_alone
+from captum_shared.evaluation.ceiling import cells_alone
 from captum_shared.evaluation.design import Task, Trial, factorial_design
 from captum_shared.images import load_images, rgb_preprocess
 
@@ -339,41 +339,62 @@ class TestGrid:
             ValueError, match=r"8 or more categories \(6 with half 'all'\).*got 5: ant, bee, cat, dog, eel\. Add some"
         ):
             grids.grid_task(tmp_path / "five", features, half="all")
+        with pytest.raises(ValueError, match="cut at different layers, got features, features"):
+            grids.grid_task(folder, [features, features])
+        with pytest.raises(ValueError, match="cut at different layers, got none"):
+            grids.grid_task(folder, [])
+        for task in (lambda: grids.grid_task(folder, features, n_neurons=0), lambda: drawings.parts_task(n_neurons=0)):
+            with pytest.raises(ValueError, match="at least one neuron, got n_neurons=0"):
+                task()
+        picky = LatentFeatures(nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE**2, 4)), "1")
+        picky.preprocess = features.preprocess
+        with pytest.raises(ValueError, match=r"takes grids of four photographs, 16 x 16 pixels, but it does not \("):
+            grids.grid_task(folder, picky)
 
 
 class TestCeiling:
-    def test_cells_are_seen_one_by_one(self) -> None:
-        network = Randomised(0)(lambda: nn.Conv2d(3, 2, 3, padding=1))
-        images = pair(size=12)[0]
-        with torch.no_grad():
-            found = CellsAlone(network)(images)
-            assert not torch.allclose(found, network(images))
-            for row in (slice(0, 6), slice(6, 12)):
-                for column in (slice(0, 6), slice(6, 12)):
-                    torch.testing.assert_close(found[..., row, column], network(images[..., row, column]))
-
-    @pytest.mark.parametrize(("side", "alone"), [(1, True), (3, False)])
-    def test_where_cells_do_not_interact_it_is_the_correspondence(self, side: int, alone: bool) -> None:
-        network = Randomised(0)(lambda: nn.Sequential(nn.Conv2d(3, 5, side, padding=side // 2), nn.ReLU()))
-        similarity = NeuronSimilarity(LatentFeatures(network, "1"), readout(5))
-        inputs, neurons = pair(size=12, n=3), torch.tensor([0, 3, 1])
-        expected = SharedCorrespondence(similarity).attribute(inputs, neurons)
-        found = cells_alone(similarity, inputs, neurons)
-        assert all(float(each.sum()) > 0 for each in found)
-        agree = [torch.allclose(one, other, atol=1e-12) for one, other in zip(found, expected, strict=True)]
-        assert agree == [alone, alone]
-
-    def test_a_cell_does_not_change_with_the_others(self) -> None:
+    def test_it_is_the_correspondence_of_cells_that_nothing_reaches_beyond(self) -> None:
+        """The slow definition: every place of every cell alone against every other."""
         similarity = NeuronSimilarity(LatentFeatures(small_net(), "features"), readout(5))
-        images = pair(size=20, n=1)[0]
-        network = CellsAlone(similarity.image_features.network)
-        changed = images.clone()
-        changed[..., 10:, :] += 1
-        with torch.no_grad():
-            before, after = network(images), network(changed)
-        rows = before.shape[2] // 2
-        assert torch.equal(before[..., :rows, :], after[..., :rows, :])
-        assert not torch.allclose(before[..., rows:, :], after[..., rows:, :])
+        inputs, neuron = pair(size=28, n=1), 3
+        weights, mean = similarity.readout.weight, similarity.readout.feature_mean
+        sides = []
+        for images in inputs:
+            places = {}
+            for row, column in np.ndindex(2, 2):
+                cell = images[..., 14 * row : 14 * row + 14, 14 * column : 14 * column + 14]
+                activation = similarity.image_features.network(cell).detach()
+                height, width = activation.shape[2:]
+                reach = int(2 / 3 * height / 2)
+                for r, c in np.ndindex(height, width):
+                    rows, columns = (slice(max(0, at - reach), at + reach + 1) for at in (r, c))
+                    places[row * height + r, column * width + c] = activation[0, :, rows, columns].mean((1, 2)) - mean
+            drive = {at: float((weights[neuron] @ x).clamp(min=0)) for at, x in places.items()}
+            sides.append((places, {at: value / sum(drive.values()) for at, value in drive.items()}))
+        (first, drive), (second, other) = sides
+        expected = torch.zeros(2 * height, 2 * width).double()
+        for at, x in first.items():
+            for there, y in second.items():
+                cosines = [
+                    nn.functional.cosine_similarity(a, b, dim=0).clamp(min=0)
+                    for a, b in ((x, y), (weights @ x, weights @ y))
+                ]
+                expected[at] += drive[at] * float((cosines[0] * cosines[1]) ** 3) * other[there]
+        found = cells_alone(similarity, inputs, torch.tensor([neuron]))
+        assert float(expected.sum()) > 0
+        torch.testing.assert_close(found[0][0, 0], expected)
+        assert float(found[1].sum()) == pytest.approx(float(expected.sum()))
+
+    def test_where_neither_network_nor_window_reaches_far_it_is_the_correspondence(self) -> None:
+        network = Randomised(0)(lambda: nn.Sequential(nn.Conv2d(3, 5, 1), nn.ReLU()))
+        similarity = NeuronSimilarity(LatentFeatures(network, "1"), readout(5))
+        inputs, neurons = pair(size=4, n=3), torch.tensor([0, 3, 1])
+        expected = SharedCorrespondence(similarity).attribute(inputs, neurons)
+        for one, other in zip(cells_alone(similarity, inputs, neurons), expected, strict=True):
+            torch.testing.assert_close(one, other)
+        wider = pair(size=12, n=3)
+        expected = SharedCorrespondence(similarity).attribute(wider, neurons)
+        assert not torch.allclose(cells_alone(similarity, wider, neurons)[0], expected[0])
 
     def test_the_similarity_stays_as_it_is(self) -> None:
         similarity = NeuronSimilarity(LatentFeatures(small_net(), "features"), readout(5)).train()

@@ -49,7 +49,7 @@ from captum_shared.figures.overlay import draw_overlay, draw_picture, scale
 # *control*: a third image, which drives the neuron too but shares no driver with the first.
 
 # %%
-task = parts_task(n_neurons=20, seed=0)
+task = parts_task(seed=0)
 trial = task.trial(0)
 target = trial.neuron
 image, reference, control = (each[None] for each in trial.images)
@@ -200,7 +200,7 @@ Markdown(table(result, scores))
 # What if Grad-CAM of the neuron, which knows what drives it, is multiplied by Grad-CAM of the cosine, which knows what is
 # shared? A method is a callable from a similarity, a pair of images and the neuron of each pair to a pair of maps, here of the
 # layer at the cut. With a name and a family it joins the table, and gets the same reduction to heatmaps, the same pairs and
-# the same scores.
+# the same scores. (This one earned a name of its own, `grad-cam-product`; here it is written out as yours would be.)
 
 
 # %%

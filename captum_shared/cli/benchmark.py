@@ -21,14 +21,15 @@ from captum_shared.explain import EMBEDDED, encoder
 from captum_shared.features import LatentFeatures
 from captum_shared.figures import benchmark_figure, preferences_figure, save_figure
 from captum_shared.files import write_atomically
-from captum_shared.pooling import Pool
 from captum_shared.resuming import versions
 
 CEILING = Method("ceiling", "ceiling", cells_alone)
-MORE = ("pointing", "intensity", "deletion", "insertion", "network_randomised", "readout_replaced", "reference_swapped")
+FAITHFUL = ("deletion", "insertion", "infidelity")
+SANITY = ("network_randomised", "readout_replaced", "reference_swapped")
+MORE = ("pointing", "intensity", *FAITHFUL, *SANITY)
 SHOWN = ("answer_largest", "mass", "answer_vs_own_driver", "answer_vs_shared_nondriver", "answer_vs_neither")
 ONLY = {  # options that not every task has, and the tasks that have them
-    **dict.fromkeys(("images", "model", "weights", "layer", "pool"), ("grid", "neurons")),
+    **dict.fromkeys(("images", "model", "weights", "layer"), ("grid", "neurons")),
     **dict.fromkeys(("pairs", "controls", "faithful", "sanity", "resume"), ("parts", "grid")),
     "half": ("grid",),
 }
@@ -50,7 +51,7 @@ def benchmark(
         int | None, typer.Option(help="Of these, how many for the score of intensity; 100 by default.")
     ] = None,
     faithful: Annotated[
-        int | None, typer.Option(help="Of these, how many for deletion and insertion; none by default.")
+        int | None, typer.Option(help="Of these, how many for deletion, insertion and infidelity; none by default.")
     ] = None,
     sanity: Annotated[
         int | None, typer.Option(help="Of these, how many for the sanity checks; none by default.")
@@ -62,7 +63,6 @@ def benchmark(
         list[str] | None,
         typer.Option(help="Where to cut the network, features by default; of several the best predicting."),
     ] = None,
-    pool: Annotated[Pool | None, typer.Option(help="How positions are summarised; average by default.")] = None,
     half: Annotated[
         Half | None, typer.Option(help="Whose categories drive the neurons of 'grid'; report by default.")
     ] = None,
@@ -84,9 +84,9 @@ def benchmark(
         return
     if images is None or model is None:
         raise ValueError(f"The task {task!r} needs a folder of photographs and a network: --images and --model.")
-    encoders = _encoders(model, weights, layer or ["features"], pool or "average")
+    encoders = _encoders(model, weights, layer or ["features"])
     if task == "neurons":
-        _neurons(encoders, images, chosen, {"model": model, "pool": encoders[0].pool, "seed": seed}, output, place)
+        _neurons(encoders, images, chosen, {"model": model, "seed": seed}, output, place)
         return
     found = [*methods(chosen), CEILING]
     made = grid_task(images, [each.to(place) for each in encoders], half=half or "report", seed=seed, progress=True)
@@ -109,11 +109,11 @@ def _check_folder(output: Path, *, resume: bool) -> None:
         )
 
 
-def _encoders(model: str, weights: str | None, layers: list[str], pool: Pool) -> list[LatentFeatures]:
+def _encoders(model: str, weights: str | None, layers: list[str]) -> list[LatentFeatures]:
     """The network of the command line, cut at each of the layers."""
     if weights is None and model != EMBEDDED:
         raise ValueError(f"Name the weights of {model}: --weights DEFAULT for those of torchvision, or a file.")
-    return [encoder(model, weights, layer, pool)[0] for layer in layers]
+    return [encoder(model, weights, layer, "average")[0] for layer in layers]
 
 
 def _run(task: Task, chosen: list[Method], extent: Extent, output: Path, resume: bool, device: torch.device) -> None:

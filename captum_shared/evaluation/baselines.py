@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ class Method:
         call: from a similarity, a pair (images, references) that requires gradients, and the neuron of each pair as a
             tensor, to a pair of attributions (image, channel, height, width) of pixels or of a layer. The network
             is in evaluation mode meanwhile.
+        contributions: whether attributions of pixels are contributions, whose sign tells what speaks for and against,
+            as of Integrated Gradients or occlusion; or gradients, whose sign alternates along every edge.
         package: name, as imported, of an optional package that runs it, or None.
 
     Raises:
@@ -63,6 +66,7 @@ class Method:
     name: str
     family: Family
     call: Callable[[NeuronSimilarity, Pair, Tensor], Pair]
+    contributions: bool = False
     package: str | None = None
 
     def __post_init__(self) -> None:
@@ -105,9 +109,9 @@ class Method:
     ) -> tuple[Float[Tensor, "image height width"], Float[Tensor, "image reference_height reference_width"]]:
         """Compute heatmaps, all by one reduction: :func:`~captum_shared.heatmaps.heatmap`.
 
-        Of pixels it takes the magnitude, summed over channels and smoothed; of a layer the sum over channels, brought
-        to the size of the image, and of that the positive part. Maps of that size without the channels of the image are
-        taken as they are, in magnitude.
+        Gradients of pixels are taken in magnitude, summed over channels and smoothed; contributions of pixels are
+        summed and smoothed, and of that the positive part is taken. Of a layer it is the sum over channels, brought to
+        the size of the image, and of that the positive part; so it is of maps that have not the channels of the image.
 
         Args:
             similarity: encoder and readout.
@@ -121,14 +125,25 @@ class Method:
             ImportError: as :meth:`attribute`, which also raises what else can be wrong.
         """
         attributions = self.attribute(similarity, inputs, target)
-        first, second = (_heatmap(each, images) for each, images in zip(attributions, inputs, strict=True))
+        first, second = (self.heatmap(each, images) for each, images in zip(attributions, inputs, strict=True))
         return first, second
 
+    def heatmap(
+        self, attribution: Float[Tensor, "image _ _ _"], images: Float[Tensor, "image channel height width"]
+    ) -> Float[Tensor, "image height width"]:
+        """Reduce an attribution of this method to a heatmap, as :meth:`maps` does.
 
-def _heatmap(attribution: Tensor, images: Tensor) -> Tensor:
-    """The reduction of maps of pixels, or of a layer; a map that has no channels has nothing to be smoothed."""
-    smoothing = {} if attribution.shape[1] == images.shape[1] else {"smoothing": 0.0}
-    return heatmap(attribution, (images.shape[2], images.shape[3]), **smoothing)
+        Args:
+            attribution: of :meth:`attribute`.
+            images: what it is of.
+
+        Returns:
+            A heatmap an image.
+        """
+        size = (images.shape[2], images.shape[3])
+        if attribution.shape[1] != images.shape[1]:  # no pixels: nothing that alternates, nothing to be smoothed
+            return heatmap(attribution, size, sign="positive", smoothing=0.0)
+        return heatmap(attribution, size, sign="positive" if self.contributions else "absolute_value")
 
 
 def _explanations(prefix: str, of: Callable[..., Call], names: Sequence[str]) -> list[tuple[str, Call]]:
@@ -164,8 +179,12 @@ _PACKAGES: Final = {
     "cosine-pytorch-grad-cam": "pytorch_grad_cam",
 }
 
+_CONTRIBUTIONS: Final = re.compile("-ig|integrated|input-x-gradient|deeplift|gradient-shap|occlusion|bilrp")
+
 METHODS: Final[dict[str, Method]] = {
-    name: Method(name, family, call, _PACKAGES.get(name)) for family, calls in _FAMILIES for name, call in calls
+    name: Method(name, family, call, bool(_CONTRIBUTIONS.search(name)), _PACKAGES.get(name))
+    for family, calls in _FAMILIES
+    for name, call in calls
 }
 """All methods by name. ``neuron-...`` are of the response to one image, ``similarity-...`` of the neuron-specific
 similarity (centred where the readout is), ``cosine-...`` of the plain cosine of the features, without a neuron;

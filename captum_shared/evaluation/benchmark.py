@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from captum_shared.evaluation.baselines import Method, methods
 from captum_shared.evaluation.design import Task, Trial
-from captum_shared.evaluation.faithfulness import PairFaithfulness
+from captum_shared.evaluation.faithfulness import PairFaithfulness, unexplained_share
 from captum_shared.evaluation.intervals import Interval, bootstrap, bootstrap_auroc
 from captum_shared.evaluation.sanity import network_agreement, readout_agreement, reference_agreement
 from captum_shared.evaluation.scores import recovery_scores, total_mass
@@ -41,7 +41,7 @@ class Extent:
     Attributes:
         pairs: for the scores of recovery.
         controls: of these, the first so many for intensity, for which the control of each is needed too.
-        faithful: of these, the first so many for deletion and insertion.
+        faithful: of these, the first so many for deletion, insertion and infidelity.
         sanity: of these, the first so many for the sanity checks.
 
     Raises:
@@ -143,7 +143,8 @@ def _scored(task: Task, chosen: Sequence[Method], places: range, extent: Extent)
     found: Scores = {}
     for method in chosen:
         start = time.perf_counter()
-        maps = method.maps(task.similarity, batch.pair, batch.neurons)
+        attributions = method.attribute(task.similarity, batch.pair, batch.neurons)
+        maps = method.heatmap(attributions[0], batch.images), method.heatmap(attributions[1], batch.references)
         shown = torch.stack(maps, 1).cpu()  # which waits for the device
         seconds = (time.perf_counter() - start) / len(places)
         scores: dict[str, Tensor] = recovery_scores(shown, batch.regions)
@@ -151,6 +152,7 @@ def _scored(task: Task, chosen: Sequence[Method], places: range, extent: Extent)
         if judge is not None:
             first = maps[0][:faithful], maps[1][:faithful]
             scores |= {"deletion": judge.deletion(first), "insertion": judge.insertion(first)}
+            scores["infidelity"] = _infidelity(task, method, batch, attributions, faithful)
         scores |= _intensities(task, method, batch, maps, sum(place < extent.controls for place in places))
         scores |= _sanity(task, method, batch, sum(place < extent.sanity for place in places))
         found |= {f"{method.name}/{name}": values.cpu().numpy() for name, values in scores.items()}
@@ -159,6 +161,14 @@ def _scored(task: Task, chosen: Sequence[Method], places: range, extent: Extent)
 
 def _faithfulness(task: Task, batch: _Batch, n: int) -> PairFaithfulness:
     return PairFaithfulness(task.similarity, (batch.images[:n], batch.references[:n]), batch.neurons[:n])
+
+
+def _infidelity(task: Task, method: Method, batch: _Batch, attributions: Pair, n: int) -> Tensor:
+    """Of gradients of pixels; open for maps of a layer, and for contributions, which are no local approximation."""
+    if method.contributions or attributions[0].shape != batch.images.shape:
+        return torch.full((n,), torch.nan, dtype=torch.float64)
+    inputs, shown = (batch.images[:n], batch.references[:n]), (attributions[0][:n], attributions[1][:n])
+    return unexplained_share(task.similarity, inputs, attributions=shown, target=batch.neurons[:n])
 
 
 def _intensities(task: Task, method: Method, batch: _Batch, maps: Pair, n: int) -> dict[str, Tensor]:

@@ -1,51 +1,19 @@
 """What the features could tell if no cell of an image saw another: a ceiling, not a method."""
 
-from typing import cast, final
-
 import torch
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
-from captum_shared.correspondence import SharedCorrespondence
 from captum_shared.evaluation.first_order import cut_at_positions
 from captum_shared.pairs import Pair
+from captum_shared.places import WINDOW, corresponding, local_features
 from captum_shared.similarity import NeuronSimilarity
-from captum_shared.twins import tied_copy
-
-
-@final
-class CellsAlone(nn.Module):
-    """A network that sees the four quadrants of an image each alone, and lays what it makes of them side by side.
-
-    Args:
-        network: from images to activations (image, channel, row, column).
-
-    Example:
-        >>> image = torch.arange(16.0).reshape(1, 1, 4, 4)
-        >>> CellsAlone(nn.AvgPool2d(2))(image)
-        tensor([[[[ 2.5000,  4.5000],
-                  [10.5000, 12.5000]]]])
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Compute the activation.
-
-        Args:
-            images: of even height and width.
-
-        Returns:
-            The four activations as one.
-        """
-        halves = [half.chunk(2, dim=3) for half in images.chunk(2, dim=2)]
-        rows = [torch.cat([self.network(cell) for cell in row], dim=3) for row in halves]
-        return torch.cat(rows, dim=2)
 
 
 def cells_alone(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
-    """Compute the maps of :class:`~captum_shared.SharedCorrespondence` from features of every quadrant alone.
+    """Compute the maps of :class:`~captum_shared.SharedCorrespondence` from the features of every quadrant alone.
+
+    Neither the network nor the window, which is as large as it is there, reaches from one quadrant into another.
 
     Args:
         similarity: encoder and readout.
@@ -53,9 +21,33 @@ def cells_alone(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> P
         target: the neuron of each pair.
 
     Returns:
-        Maps at the cut.
+        Maps at the cut, (image, 1, row, column), to be compared with those of the correspondence at the cut.
+
+    Example:
+        >>> from torch import nn
+        >>> from captum_shared import LatentFeatures, LinearReadout
+        >>> encoder = LatentFeatures(nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), nn.ReLU()), "1")
+        >>> similarity = NeuronSimilarity(encoder, LinearReadout.uniform(2))
+        >>> cells_alone(similarity, (torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8)), torch.tensor([0]))[0].shape
+        torch.Size([1, 1, 8, 8])
     """
-    alone = tied_copy(cut_at_positions(similarity.image_features, inputs[0]))
-    alone.network = CellsAlone(cast(nn.Module, alone.network))
-    first, second = SharedCorrespondence(NeuronSimilarity(alone, similarity.readout)).attribute(inputs, target)
-    return first, second
+    encoder = cut_at_positions(similarity.image_features, inputs[0])
+    with torch.no_grad():
+        first, second = ([encoder.network(cell) for cell in _quadrants(images)] for images in inputs)
+    population, mean = (each.to(first[0]) for each in (similarity.readout.weight, similarity.readout.feature_mean))
+    places = [torch.cat([local_features(cell, mean, 2 * WINDOW) for cell in cells], 1) for cells in (first, second)]
+    compared = corresponding(places[0], places[1], population[target.to(population.device)], population)
+    return _put_together(compared.sum(2), first), _put_together(compared.sum(1), second)
+
+
+def _quadrants(images: Float[Tensor, "image channel height width"]) -> list[Tensor]:
+    return [cell for row in images.chunk(2, dim=2) for cell in row.chunk(2, dim=3)]
+
+
+def _put_together(values: Float[Tensor, "image position"], cells: list[Tensor]) -> Float[Tensor, "image 1 row column"]:
+    """Lay the values of all positions, quadrant by quadrant, where they belong."""
+    counts = [cell.shape[2:].numel() for cell in cells]
+    quadrants = [
+        each.reshape(-1, 1, *cell.shape[2:]) for each, cell in zip(torch.split(values, counts, 1), cells, strict=True)
+    ]
+    return torch.cat([torch.cat(quadrants[:2], 3), torch.cat(quadrants[2:], 3)], 2)

@@ -59,8 +59,11 @@ def grid_task(
 
     Raises:
         FileNotFoundError: if there is no such folder.
-        ValueError: if there are too few categories, ``half`` is unknown, or the encoders have no ``preprocess``.
+        ValueError: if there are too few categories or no neuron, ``half`` is unknown, two encoders are cut at the same
+            layer, or an encoder has no ``preprocess`` or does not take grids.
     """
+    if n_neurons < 1:
+        raise ValueError(f"Expected at least one neuron, got n_neurons={n_neurons}.")
     files = _files(images)
     used, strangers = _halves(sorted(files), half)
     fitted = {name: paths[::2] for name, paths in files.items()}
@@ -70,6 +73,8 @@ def grid_task(
     responses = np.random.default_rng([seed, 2]).poisson(rates * _EXPOSURE) / _EXPOSURE
     cut = _by_layer(encoders)
     seen = [path for paths in fitted.values() for path in paths]
+    for each in cut.values():
+        _check_size(each, seen[0])
     latent = {layer: latent_features(each, seen, progress=progress) for layer, each in cut.items()}
     choice = select_layer(latent, responses)
     features = cut[choice.layer]
@@ -130,8 +135,24 @@ def _drivers(categories: Sequence[str], n_neurons: int, seed: int) -> list[dict[
 
 
 def _by_layer(encoders: LatentFeatures | Sequence[LatentFeatures]) -> dict[str, LatentFeatures]:
-    several = [encoders] if isinstance(encoders, LatentFeatures) else encoders
-    return {each.layer: each for each in several}
+    several = [encoders] if isinstance(encoders, LatentFeatures) else list(encoders)
+    layers = [each.layer for each in several]
+    if not layers or len(set(layers)) < len(layers):
+        raise ValueError(f"Expected encoders that are cut at different layers, got {', '.join(layers) or 'none'}.")
+    return dict(zip(layers, several, strict=True))
+
+
+def _check_size(features: LatentFeatures, photograph: Path) -> None:
+    """A grid is twice as high and as wide as a photograph, which not every network takes."""
+    images = load_inputs(features, [photograph]).tile(1, 1, 2, 2)
+    try:
+        with torch.no_grad():
+            features(images)
+    except Exception as error:  # networks check their input in any way
+        raise ValueError(
+            f"Expected a network that takes grids of four photographs, {images.shape[2]} x {images.shape[3]} pixels, "
+            f"but it does not ({str(error).splitlines()[0]}). Choose a convolutional one."
+        ) from error
 
 
 def _names(drivers: Sequence[Mapping[str, float]]) -> list[str]:

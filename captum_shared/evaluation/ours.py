@@ -113,6 +113,11 @@ def refined(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
     return _pair(SharedCorrespondence(similarity).attribute(inputs, target, resolution="refined"))
 
 
+def pixels(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
+    """Backpropagate the shared features of every place, weighted by its correspondence."""
+    return _pair(SharedCorrespondence(similarity).attribute(inputs, target, resolution="pixels"))
+
+
 _MAPS: Final[dict[str, Call]] = {
     "gradient": gradient,
     "ig": integrated_gradients,
@@ -126,13 +131,15 @@ _EXCITATORY: Final = Features(centred=True, excitatory=True)
 OURS: Final[dict[str, Call]] = {
     "ours-recommended": refined,
     "ours-correspondence": correspondence,
+    "ours-correspondence-pixels": pixels,
     "ours-paper": Features().shared_by(gradient),
     **{f"ours-{name}": Features().shared_by(maps) for name, maps in _MAPS.items() if name != "gradient"},
     **{f"ours-{name}-centred": _CENTRED.shared_by(maps) for name, maps in _MAPS.items()},
     **{f"ours-{name}-excitatory": _EXCITATORY.shared_by(maps) for name, maps in _MAPS.items()},
 }
 """All settings by name: the correspondence of places, and the paper's h with any Jacobian, not centred as in the paper,
-centred, and centred with excitatory features only."""
+centred, and centred with excitatory features only. (Not centred, the features of a ReLU are never negative, so that
+excitatory would mean no more than a positive weight.)"""
 
 
 def _pair(maps: tuple[Tensor, ...]) -> Pair:

@@ -35,11 +35,16 @@ def parts_task(*, n_neurons: int = 48, n_fitted: int = 400, seed: int = 0, progr
     Returns:
         The task.
 
+    Raises:
+        ValueError: if there is no neuron.
+
     Example:
         >>> task = parts_task(n_neurons=2, n_fitted=8)
         >>> task.trial(5).regions.sum((2, 3)).min() > 0
         tensor(True)
     """
+    if n_neurons < 1:
+        raise ValueError(f"Expected at least one neuron, got n_neurons={n_neurons}.")
     neurons = [_neuron(index, seed) for index in range(n_neurons)]
     features = LatentFeatures(embedded_network(), _LAYER)
     figures = [

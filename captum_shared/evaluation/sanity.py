@@ -120,7 +120,7 @@ def readout_agreement(
     order = torch.randperm(readout.n_features, generator=torch.Generator().manual_seed(seed))
     weight = readout.weight[:, order.to(readout.weight.device)]
     permuted = LinearReadout(weight, readout.bias, readout.feature_mean, neuron_names=readout.neuron_names)
-    other = NeuronSimilarity(similarity.image_features, permuted)
+    other = NeuronSimilarity(similarity.image_features, permuted, excitatory=similarity.excitatory)
     return _pair_agreement(method(similarity, inputs, target), method(other, inputs, target))
 
 
@@ -192,7 +192,7 @@ def randomised(similarity: NeuronSimilarity, images: Tensor, *, share: float, se
         for parameter in layer:
             order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
             parameter.data = parameter.data.flatten()[order].reshape(parameter.shape)
-    return NeuronSimilarity(encoder, similarity.readout)
+    return NeuronSimilarity(encoder, similarity.readout, excitatory=similarity.excitatory)
 
 
 def _layers_from_the_top(encoder: nn.Module, images: Tensor) -> list[list[nn.Parameter]]:
