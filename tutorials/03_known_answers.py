@@ -36,7 +36,7 @@ from captum_shared.figures.overlay import draw_overlay, draw_picture, scale
 # %% [markdown]
 # ## Four kinds of part
 #
-# Each of the task's twenty neurons is driven by three parts, say wings, horns and spouts, whatever they belong to. Each image
+# Each of the task's 48 neurons is driven by three parts, say wings, horns and spouts, whatever they belong to. Each image
 # has four parts, and they are a 2 × 2 design: a part drives the neuron or not, and is in both images or in this one only.
 #
 # | | in both images | in this image only |

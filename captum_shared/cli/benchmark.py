@@ -48,7 +48,7 @@ def benchmark(
     ] = None,
     pairs: Annotated[int | None, typer.Option(help="How many pairs; 200 by default.")] = None,
     controls: Annotated[
-        int | None, typer.Option(help="Of these, how many for the score of intensity; 100 by default.")
+        int | None, typer.Option(help="Of these, how many for the score of intensity; 64 by default.")
     ] = None,
     faithful: Annotated[
         int | None, typer.Option(help="Of these, how many for deletion, insertion and infidelity; none by default.")
@@ -75,7 +75,7 @@ def benchmark(
     _check_folder(output, resume=resume)
     chosen = [name for given in names or [] for name in given.split(",") if name] or None
     n_pairs = 200 if pairs is None else pairs
-    some = (100 if controls is None else controls, faithful or 0, sanity or 0)
+    some = (64 if controls is None else controls, faithful or 0, sanity or 0)
     extent = Extent(n_pairs, *(min(each, n_pairs) for each in some))
     place = available(device)
     if task == "parts":
