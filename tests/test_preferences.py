@@ -260,7 +260,7 @@ def test_the_two_maps_of_a_pair_are_on_one_scale() -> None:
     neurons = [drawn("dog", names), drawn("fox", names, height=3.0), drawn("cat", names, height=0.0)]
     found = overlays(preferences_figure(neurons))
     expected = [
-        (maps, max(float(own.image.max()), float(own.reference.max())))
+        (maps, np.quantile(np.stack([own.image.numpy(), own.reference.numpy()]), 0.99))
         for neuron in neurons
         for side in ("image", "reference")
         for own in neuron.maps
@@ -270,6 +270,14 @@ def test_the_two_maps_of_a_pair_are_on_one_scale() -> None:
     for (heat, norm), (maps, top) in zip(found, expected, strict=True):
         np.testing.assert_allclose(heat, maps.numpy())
         assert (norm.vmin, norm.vmax) == (0, pytest.approx(top))
+
+
+def test_a_map_of_one_pixel_is_on_a_scale_up_to_that_pixel() -> None:
+    neuron = drawn("dog", ["ours-paper"], size=20)
+    point = torch.zeros(20, 20)
+    point[3, 4] = 7
+    maps = (MethodMaps("ours-paper", "ours", point, torch.zeros(20, 20)),)
+    assert {norm.vmax for _, norm in overlays(preferences_figure([dataclasses.replace(neuron, maps=maps)]))} == {7}
 
 
 def test_all_photographs_are_drawn_and_all_that_was_measured_is_written() -> None:

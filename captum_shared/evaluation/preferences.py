@@ -29,7 +29,6 @@ DEFAULT_METHODS: Final = (
     "ours-recommended",
     "ours-paper",
     "ours-ig",
-    "ours-layer-centred",
     "similarity-grad-cam",
     "neuron-grad-cam",
     "neuron-saliency",

@@ -1,15 +1,17 @@
 """Synthetic neurons that prefer a category, and what every method finds in a photograph of another one."""
 
 import itertools
+import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from numpy import ndarray
 
-from captum_shared.evaluation.preferences import CategoryNeuron, Photograph
+from captum_shared.evaluation.preferences import CategoryNeuron, MethodMaps, Photograph
 from captum_shared.figures.overlay import colour_bar, draw_overlay, draw_picture, scale
 from captum_shared.figures.page import CHARACTERS, FONT, GREY, LINE, WIDTH, new_figure, place, shortened, wrapped, write
 
@@ -25,7 +27,8 @@ _HEADS = 3.6 * LINE
 _BAR = 0.45
 _TEXT_LENGTH = 18
 _LINES = 9.5  # of text, a neuron
-_UNIT = "map, as a share of the larger maximum of the pair"
+_TOP = 0.99  # of the pixels of both maps: some maps are peaked, and their peaks would hide the rest
+_UNIT = "map, as a share of what 1 % of the pixels of the pair exceed"
 _FAMILIES = {
     "ours": "the features that both images share",
     "neuron": "the response to each image alone",
@@ -38,8 +41,8 @@ _NOTE = (
     "photograph outside the category with the highest predicted response, and the category it is from. Reference: the "
     "most similar one among the drivers in the preferred category. Responses are predicted; those to its category and "
     "to all others are means. Selectivity: probability that a photograph of the category is predicted to drive the "
-    "neuron more than one of another (AUROC). The two maps of a pair are on one scale, from zero to the larger of "
-    "their maxima; white lines: half of it."
+    "neuron more than one of another (AUROC). The two maps of a pair are on one scale, from zero to what "
+    "1 % of their pixels exceed; white lines: half of it."
 )
 
 
@@ -75,8 +78,8 @@ class _Columns:
 def preferences_figure(neurons: Sequence[CategoryNeuron]) -> Figure:
     """Draw for each neuron examples of what it prefers, and the image and its reference beside the maps of all methods.
 
-    The two maps of a pair by a method are on one scale, from zero to the larger of their maxima, which differs between
-    methods and pairs. The figure is as wide as the page, or wider if there are many methods.
+    The two maps of a pair by a method are on one scale, from zero to what 1 % of their pixels exceed, which differs
+    between methods and pairs. The figure is as wide as the page, or wider if there are many methods.
 
     Args:
         neurons: of :func:`~captum_shared.evaluation.preferences.category_neurons`, at least one.
@@ -117,7 +120,7 @@ def _draw_heads(figure: Figure, columns: _Columns, methods: Sequence[tuple[str, 
     """Name what each column shows, and above the methods of a family the family."""
     names = ["examples", "pair", *(name.removeprefix(f"{family}-") for name, family in methods)]
     for name, left in zip(names, columns.lefts, strict=True):
-        lines = textwrap.wrap(name, int(CHARACTERS * columns.side), max_lines=2, placeholder="…")
+        lines = textwrap.wrap(name, math.ceil(CHARACTERS * columns.side), max_lines=2, placeholder="…")
         write(figure, "\n".join(lines), left + columns.side / 2, _TITLE + _HEADS - _GAP, ha="center", va="bottom")
     for family, members in itertools.groupby(zip(methods, columns.lefts[2:], strict=True), lambda each: each[0][1]):
         lefts = [left for _, left in members]
@@ -143,8 +146,14 @@ def _draw_neuron(figure: Figure, neuron: CategoryNeuron, columns: _Columns, top:
         write(figure, side, pair - _GAP, above + columns.side / 2, rotation=90, ha="right", va="center")
         draw_picture(place(figure, pair, above, **size), picture)
         for left, maps in zip(methods, neuron.maps, strict=True):
-            norm = scale(max(maps.image.max().item(), maps.reference.max().item()))
+            norm = scale(_top(maps))
             draw_overlay(place(figure, left, above, **size), picture, getattr(maps, side).float().numpy(), norm)
+
+
+def _top(maps: MethodMaps) -> float:
+    """Upper end of the scale; the maximum where fewer pixels than that are above zero."""
+    both = np.concatenate([maps.image.flatten().numpy(), maps.reference.flatten().numpy()])
+    return float(np.quantile(both, _TOP)) or float(both.max())
 
 
 def _measured(neuron: CategoryNeuron) -> dict[str, str]:
