@@ -19,15 +19,21 @@ from torch.nn.functional import normalize
 from tqdm import tqdm
 
 from captum_shared import SharedCorrespondence
-from captum_shared.evaluation.baselines import METHODS
-from captum_shared.evaluation.design import Task
-from captum_shared.evaluation.grid_task import grid_task
-from captum_shared.evaluation.intervals import Interval, bootstrap, bootstrap_auroc
-from captum_shared.evaluation.parts_task import parts_task
-from captum_shared.evaluation.scores import KINDS, answer_largest, outweighs, positive_mass
-from captum_shared.explain import encoder
-from captum_shared.heatmaps import heatmap
-from captum_shared.places import SHARPNESS, WINDOW, local_drive, local_features
+from captum_shared.attr import SHARPNESS, WINDOW, heatmap, local_drive, local_features
+from captum_shared.encoders import encoder_by_name
+from captum_shared.evaluation import (
+    KINDS,
+    Interval,
+    Task,
+    answer_largest,
+    bootstrap,
+    bootstrap_auroc,
+    grid_task,
+    outweighs,
+    parts_task,
+    positive_mass,
+)
+from captum_shared.methods import METHODS
 
 BATCH = 4
 WHERE: Final[dict[str, Callable[[Tensor, "Readouts"], Tensor]]] = {
@@ -169,7 +175,7 @@ def main() -> None:
     given = parser.parse_args()
     print(ablation(parts_task(n_neurons=given.neurons, seed=given.seed), given.pairs), flush=True)
     for layer in (given.layer or ["classifier.2"]) if given.images else ():
-        features, _ = encoder(given.model, given.weights, layer, "average")
+        features = encoder_by_name(given.model, layer, weights=given.weights)
         task = grid_task(given.images, features, half=given.half, seed=given.seed)
         print(f"\n{given.model}, {layer}, {given.half}\n{ablation(task, given.pairs)}", flush=True)
 

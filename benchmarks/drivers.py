@@ -27,18 +27,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from reporting import write_json
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import roc_auc_score
 
 from captum_shared import LatentFeatures, LinearReadout, fit_readout
-from captum_shared.encoding import correlation
-from captum_shared.files import write_atomically
+from captum_shared.encoders import embedded_network
 from captum_shared.images import rgb_preprocess
+from captum_shared.neurons import correlation
 from captum_shared.recordings import Recording
-from captum_shared.synthetic.network import embedded_network
-from captum_shared.synthetic.neurons import SyntheticNeuron, estimated_gains, record
-from captum_shared.synthetic.recording import simulate_recording
-from captum_shared.synthetic.stimuli import CATEGORIES, PARTS, Stimulus, draw_stimuli
+from captum_shared.synthetic import (
+    CATEGORIES,
+    PARTS,
+    Stimulus,
+    SyntheticNeuron,
+    draw_stimuli,
+    estimated_gains,
+    record,
+    simulate_recording,
+)
 
 HELD_OUT = 3_000_000
 ESTIMATORS = {"standardised": None, "not standardised": RidgeCV(np.logspace(-4, 5, 28), alpha_per_target=True)}
@@ -115,8 +122,7 @@ def main() -> None:
         },
         "versions": {package: importlib.metadata.version(package) for package in packages},
     }
-    with write_atomically(chosen.output) as path:
-        path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_json(chosen.output, report)
     for category, results in report["results"].items():
         for name, scores in results.items():
             told = ", ".join(f"{score} {value:.3g}" for score, value in scores.items())

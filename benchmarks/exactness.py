@@ -14,12 +14,12 @@ import json
 from pathlib import Path
 
 import torch
+from reporting import write_json
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from captum_shared import LatentFeatures, LinearReadout, NeuronSimilarity, ParallelSharedAttribution
-from captum_shared.checkpoints import load_torchvision
-from captum_shared.files import write_atomically
+from captum_shared.encoders import load_torchvision
 
 STEPS = (25, 50, 100, 200, 400)
 
@@ -75,8 +75,7 @@ def main() -> None:
     torch.manual_seed(0)
     squeezenet, _ = load_torchvision("squeezenet1_0", chosen.weights)
     report = {"small CNN": measure(small_cnn(), "0"), "squeezenet1_0": measure(squeezenet, "features")}
-    with write_atomically(chosen.output) as path:
-        path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_json(chosen.output, report)
     print(json.dumps(report, indent=2))
 
 

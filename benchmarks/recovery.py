@@ -16,8 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from captum_shared.evaluation.baselines import methods
-from captum_shared.evaluation.benchmark import table
+from captum_shared.evaluation import table
+from captum_shared.methods import methods
 
 LAYERS = ("features", "classifier.1", "classifier.2")
 QUICK = (  # on photographs; what is not here takes longer, or is a variant of what is

@@ -16,7 +16,6 @@ Peers take turns, and a ratio is the median of the ratios of the rounds.
 
 import argparse
 import importlib.metadata
-import json
 import multiprocessing
 import platform
 import statistics
@@ -26,13 +25,13 @@ from pathlib import Path
 
 import torch
 from captum.attr import IntegratedGradients
+from reporting import write_json
 from torch import Tensor, nn
 from torchvision.models import get_model
 from torchvision.models.feature_extraction import create_feature_extractor
 from tqdm import tqdm
 
 from captum_shared import LatentFeatures, LinearReadout, NeuronSimilarity, ParallelSharedAttribution
-from captum_shared.files import write_atomically
 
 NETWORKS = {"squeezenet1_0": "features", "resnet18": "layer4", "resnet50": "layer4"}
 STEPS, CHUNK = 50, 10  # Captum takes 50 steps by default
@@ -197,8 +196,7 @@ def main() -> None:
         },
         "versions": {package: importlib.metadata.version(package) for package in packages},
     }
-    with write_atomically(chosen.output) as path:
-        path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_json(chosen.output, report)
     for name, result in results.items():
         print(
             f"{name}: gradient {result['gradient']['ratio']:.3f} of a raw pass; full Jacobian "

@@ -1,7 +1,12 @@
-"""The layout of the package: floors of imports, names, and docstrings with executed examples."""
+"""The layout of the package: which room imports from which, public faces, names, and documented examples."""
 
 import ast
+import doctest
 import inspect
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,66 +15,70 @@ import pytest
 import captum_shared
 
 PACKAGE = Path(captum_shared.__file__).parent
-FLOORS = {
-    "files": 0,
-    "resuming": 0.5,
-    "twins": 0,
-    "pooling": 0,
-    "cutting": 0.5,
-    "checkpoints": 0,
-    "estimators": 0,
-    "pairs": 0,
-    "_captum": 1,
-    "images": 1,
-    "formats": 1.5,
-    "features": 1,
-    "readout": 1,
-    "heatmaps": 1,
-    "photographs": 1.5,
-    "recordings": 2,
-    "encoding": 2,
-    "layers": 2,
-    "similarity": 2,
-    "reliability": 2.5,
-    "validation": 2.6,
-    "places": 1,
-    "projection": 2.5,
-    "references": 3,
-    "attribution": 3,
-    "correspondence": 3,
-    "datasets": 3,
-    "synthetic": 3,
-    "evaluation": 4,
-    "study": 4,
-    "figures": 5,
-    "report": 6,
-    "explain": 6,
-    "demo": 6,
-    "cli": 7,
+ARCHITECTURE = Path(__file__).parents[1] / "docs" / "architecture.md"
+
+_ATTR = ("ground", "encoders", "neurons")
+_METHODS = (*_ATTR, "attr")
+ROOMS = {  # what each room may import from, besides itself; docs/architecture.md has the same table
+    "ground": (),
+    "encoders": ("ground",),
+    "neurons": ("ground",),
+    "recordings": ("ground",),
+    "synthetic": ("ground", "encoders", "neurons", "recordings"),
+    "attr": _ATTR,
+    "methods": _METHODS,
+    "study": (*_METHODS, "methods", "recordings"),
+    "evaluation": (*_METHODS, "methods", "recordings", "synthetic"),
 }
-FILES = sorted(PACKAGE.rglob("*.py"))
-NAMES = [str(path.relative_to(PACKAGE)) for path in FILES]
+ROOMS["figures"] = (*ROOMS,)
+ROOMS["cli"] = (*ROOMS,)
+GROUND = ("images", "_files", "_resuming")
 LONGEST = 320
 
 
-def module_of(path: Path) -> str:
-    """Dotted name of a file within the package: 'synthetic.parts', or '' for the package itself."""
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
+def files_of(package: Path) -> list[Path]:
+    return sorted(path for path in package.rglob("*.py") if path != package / "__init__.py")
+
+
+FILES = files_of(PACKAGE)
+NAMES = [str(path.relative_to(PACKAGE)) for path in FILES]
+
+
+def module_of(path: Path, package: Path = PACKAGE) -> str:
+    """Dotted name of a file within the package: 'attr.places', or 'attr' for the face of a room."""
+    parts = path.relative_to(package).with_suffix("").parts
     return ".".join(part for part in parts if part != "__init__")
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Dotted names within the package that a file imports, wherever in it; '' for the package itself."""
-    package = ["captum_shared", *path.relative_to(PACKAGE).parent.parts]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def room_of(module: str) -> str:
+    first = module.split(".")[0]
+    return "ground" if first in GROUND else first
+
+
+def faces(package: Path) -> dict[str, str]:
+    """The module that each public name of the package is from, by its stub: {'LatentFeatures': 'encoders'}."""
+    stub = package / "__init__.pyi"
+    tree = ast.parse(stub.read_text(encoding="utf-8")) if stub.exists() else ast.Module([], [])
+    return {
+        alias.name: node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+
+
+def imports(source: str, path: Path, package: Path) -> Iterator[str]:
+    """Dotted names within the package that code imports, wherever in it; a public name by where it is from."""
+    own = ["captum_shared", *path.relative_to(package).parent.parts]
+    public = faces(package)
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else []
-            source = ".".join([*above, *([node.module] if node.module else [])])
-            inside = PACKAGE.joinpath(*source.split(".")[1:])
+            above = own[: len(own) - node.level + 1] if node.level else []
+            name = ".".join([*above, *([node.module] if node.module else [])])
+            inside = package.joinpath(*name.split(".")[1:])
             found = [
-                f"{source}.{alias.name}" if inside.is_dir() and _is_module(inside / alias.name) else source
+                f"{name}.{public.get(alias.name, alias.name)}"
+                if name == "captum_shared" or _is_module(inside / alias.name)
+                else name
                 for alias in node.names
             ]
         else:
@@ -80,58 +89,123 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def _is_module(path: Path) -> bool:
-    return path.is_dir() or path.with_suffix(".py").is_file()
+    return (path.is_dir() and (path / "__init__.py").exists()) or path.with_suffix(".py").is_file()
 
 
-def wrong_imports(path: Path) -> list[str]:
-    own = module_of(path)
-    floor = FLOORS[own.split(".")[0]]
-    siblings = own.split(".")[0] if "." in own else None
-    wrong = []
-    for name in imports(path):
-        top = name.split(".")[0]
-        if (siblings and top == siblings) or FLOORS.get(top, 99) < floor:
-            continue
-        wrong.append(f"{own} (floor {floor}) imports {name or 'the package itself'} (floor {FLOORS.get(top)})")
-    return wrong
+def doctests(source: str) -> str:
+    """The code of all examples in the docstrings of a file."""
+    parser = doctest.DocTestParser()
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, documented))
+    docstrings = (ast.get_docstring(node) or "" for node in nodes)
+    return "".join(example.source for text in docstrings for example in parser.get_examples(text))
+
+
+def wrong_imports(path: Path, package: Path = PACKAGE) -> list[str]:
+    """What a file imports from where its room may not, in its code and in the examples of its docstrings."""
+    own = module_of(path, package)
+    room, source = room_of(own), path.read_text(encoding="utf-8")
+    if room not in ROOMS:
+        return [f"{own} is in no room"]
+    wrong = [
+        f"{own} imports {name or 'the package itself'}"
+        for name in [*imports(source, path, package), *imports(doctests(source), path, package)]
+        if room_of(name) not in (room, *ROOMS[room])
+    ]
+    shortcuts = re.findall(r"^\s*(?:from captum_shared import|import captum_shared\b).*", source, re.MULTILINE)
+    return wrong + [f"{own} imports names of the package, not of their room: {line}" for line in shortcuts]
+
+
+def strangers(package: Path = PACKAGE) -> list[str]:
+    """Modules that have no business in their room: not in its face, and imported by nothing in it."""
+    used = set()
+    for path in files_of(package):
+        own = module_of(path, package)
+        inside = imports(path.read_text(encoding="utf-8"), path, package)
+        used |= {name for name in inside if name != own and room_of(name) == room_of(own)}
+    for stub in package.rglob("*.pyi"):
+        used |= set(imports(stub.read_text(encoding="utf-8"), stub, package))
+    ground = {module_of(path, package) for path in files_of(package) if path.parent == package}
+    modules = {module_of(path, package) for path in files_of(package) if path.name != "__init__.py"}
+    return sorted(modules - used - (ground & set(GROUND)))
+
+
+def layout_faults(package: Path) -> list[str]:
+    """Everything that is wrong with where the modules of a package stand."""
+    missing = [
+        f"{stub.relative_to(package)} names {name}, which is no module"
+        for stub in package.rglob("*.pyi")
+        for name in imports(stub.read_text(encoding="utf-8"), stub, package)
+        if name and not _is_module(package.joinpath(*name.split(".")))
+    ]
+    wrong = [fault for path in files_of(package) for fault in wrong_imports(path, package)]
+    return [*wrong, *missing, *(f"{module} serves nothing in its room" for module in strangers(package))]
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
-def test_a_file_imports_only_from_lower_floors(path: Path) -> None:
-    if path.stem in ("__init__", "__main__"):
-        return
-    assert module_of(path).split(".")[0] in FLOORS, f"{path.name} has no floor: give it one in DESIGN.md and here"
+def test_a_file_imports_only_from_where_its_room_may(path: Path) -> None:
     assert wrong_imports(path) == []
 
 
-def test_the_rule_finds_what_it_forbids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("test_layout.PACKAGE", tmp_path)
-    (tmp_path / "synthetic").mkdir()
-    for name in ("cutting.py", "features.py", "similarity.py", "synthetic/parts.py", "synthetic/network.py"):
-        (tmp_path / name).write_text("")
-    features, network = tmp_path / "features.py", tmp_path / "synthetic" / "network.py"
-    allowed = (
-        "import torch\nfrom captum_shared.cutting import a\nfrom captum_shared import cutting\nfrom . import cutting\n"
-    )
-    features.write_text(allowed)
-    assert wrong_imports(features) == []
+def test_every_module_serves_its_room() -> None:
+    assert layout_faults(PACKAGE) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "room"),
+    [
+        ("attr/places", "encoders"),
+        ("encoders/twins", "attr"),
+        ("neurons/noise", "recordings"),
+        ("methods/sampling", "evaluation"),
+        ("figures/overlay", "cli"),
+        ("study/agreement", "attr"),
+        ("evaluation/scores/intervals", "methods"),
+        ("recordings/formats/csv_files", "synthetic"),
+        ("synthetic/parts", "neurons"),
+        ("images", "encoders"),
+    ],
+)
+def test_a_module_in_another_room_is_found(tmp_path: Path, module: str, room: str) -> None:
+    """A file is moved, and every import of it follows."""
+    package = tmp_path / "captum_shared"
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
+    assert layout_faults(package) == []
+    old, new = "captum_shared." + module.replace("/", "."), f"captum_shared.{room}.{module.split('/')[-1]}"
+    shutil.move(package / f"{module}.py", package / room / f"{module.split('/')[-1]}.py")
+    for path in package.rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        path.write_text(re.sub(rf"{re.escape(old)}\b", new, source), encoding="utf-8")
+    assert layout_faults(package) != []
+
+
+def test_the_rule_finds_what_it_forbids(tmp_path: Path) -> None:
+    package = tmp_path / "captum_shared"
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
+    path = package / "neurons" / "readout.py"
+    source = path.read_text(encoding="utf-8")
     for forbidden in (
-        "import captum_shared.similarity",
-        "from captum_shared import similarity",
-        "from captum_shared.similarity import f",
-        "from .similarity import f",
-        "from . import similarity",
-        "from captum_shared import LatentFeatures",
-        "def f():\n    from captum_shared.similarity import g",
-        "from captum_shared.features import g",
+        "import captum_shared.attr.similarity",
+        "from captum_shared import attr",
+        "from captum_shared.attr.similarity import f",
+        "from ..attr.similarity import f",
+        "from .. import attr",
+        "from captum_shared import LinearReadout",
+        "def f():\n    from captum_shared.encoders.features import g",
+        'def f():\n    """Do.\n\n    Example:\n        >>> from captum_shared import LatentFeatures\n    """',
         "import captum_shared",
     ):
-        features.write_text(allowed + forbidden)
-        assert len(wrong_imports(features)) == 1, forbidden
-    network.write_text("from captum_shared.synthetic.parts import a\nfrom .parts import b\nfrom ..similarity import c")
-    assert wrong_imports(network) == []
-    network.write_text("from captum_shared.attribution import a")
-    assert len(wrong_imports(network)) == 1
+        path.write_text(f"{source}\n{forbidden}\n", encoding="utf-8")
+        assert wrong_imports(path, package), forbidden
+    for allowed in ("from captum_shared.images import f", "from .encoding import f", "from .. import images"):
+        path.write_text(f"{source}\n{allowed}\n", encoding="utf-8")
+        assert wrong_imports(path, package) == [], allowed
+
+
+def test_the_architecture_page_has_the_same_rooms() -> None:
+    rows = re.findall(r"^\| `?(\w+)/?`? \|.*\| ([^|]*) \|$", ARCHITECTURE.read_text(encoding="utf-8"), re.MULTILINE)
+    told = {room: {name.strip(" `/") for name in allowed.split(",")} - {"nothing"} for room, allowed in rows}
+    assert {room: told.get(room) for room in ROOMS} == {room: set(allowed) for room, allowed in ROOMS.items()}
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
@@ -141,6 +215,15 @@ def test_a_file_is_named_for_what_is_in_it_and_not_too_long(path: Path) -> None:
     assert lines <= LONGEST, f"{lines} lines: aim for 300, split by concept"
 
 
+@pytest.mark.parametrize("stub", sorted(PACKAGE.rglob("*.pyi")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_face_lists_its_names_and_hides_no_module(stub: Path) -> None:
+    tree = ast.parse(stub.read_text(encoding="utf-8"))
+    names = [alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    (listed,) = (ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign))
+    assert sorted(listed) == sorted(names)  # in what order, the linter sees to
+    assert not [name for name in names if (stub.parent / f"{name}.py").exists()], "a module would take the name's place"
+
+
 @pytest.mark.parametrize("name", captum_shared.__all__)
 def test_every_public_name_has_a_docstring_with_an_example(name: str) -> None:
     documentation = inspect.getdoc(getattr(captum_shared, name)) or ""
@@ -148,5 +231,13 @@ def test_every_public_name_has_a_docstring_with_an_example(name: str) -> None:
     assert ">>> " in documentation
 
 
-def test_public_names_are_sorted() -> None:
-    assert list(captum_shared.__all__) == sorted(captum_shared.__all__)
+def test_what_is_heavy_is_imported_only_when_it_is_used() -> None:
+    program = (
+        "import sys, captum_shared\n"
+        "light = set(sys.modules)\n"
+        "from captum_shared import LatentFeatures, NeuronSimilarity, ParallelSharedAttribution, LinearReadout\n"
+        "print([name for name in ('torch', 'captum') if name in light])\n"
+        "print([name for name in ('pandas', 'sklearn', 'scipy.stats') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["[]", "[]"]

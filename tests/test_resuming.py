@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy import ndarray
 
-from captum_shared import resuming
-from captum_shared.resuming import ResumableFolder, digest
+from captum_shared import _resuming as resuming
+from captum_shared._resuming import ResumableFolder, digest
 
 SETTINGS = {"seed": 0, "layers": ("a", "b")}
 VERSIONS = {"torch": "2.0"}

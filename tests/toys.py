@@ -118,7 +118,7 @@ def small_similarity(
 def squeezenet() -> nn.Module:
     """SqueezeNet in float64, with its real weights where they are."""
     if SQUEEZENET.exists():
-        from captum_shared.checkpoints import load_torchvision
+        from captum_shared.encoders.checkpoints import load_torchvision
 
         return load_torchvision("squeezenet1_0", SQUEEZENET)[0].double()
     return torchvision_net("squeezenet1_0").double()

@@ -35,14 +35,13 @@ from captum_shared import (
     ReferenceBank,
     fit_readout,
 )
-from captum_shared.encoding import correlation
-from captum_shared.evaluation.baselines import METHODS
-from captum_shared.evaluation.scores import positive_mass
+from captum_shared.attr import heatmap
+from captum_shared.encoders import embedded_network
+from captum_shared.evaluation import positive_mass
 from captum_shared.figures import Panel, pair_figure
-from captum_shared.heatmaps import heatmap
-from captum_shared.synthetic.network import embedded_network
-from captum_shared.synthetic.neurons import category_selective_neurons, record
-from captum_shared.synthetic.stimuli import draw_stimuli
+from captum_shared.methods import METHODS
+from captum_shared.neurons import correlation
+from captum_shared.synthetic import category_selective_neurons, draw_stimuli, record
 
 # %% [markdown]
 # ## Images and a recording

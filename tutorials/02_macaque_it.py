@@ -41,13 +41,12 @@ from captum_shared import (
     null_interval,
     select_layer,
 )
-from captum_shared.checkpoints import load_torchvision
-from captum_shared.datasets import kriegeskorte92
-from captum_shared.encoding import correlation
+from captum_shared.attr import heatmap
+from captum_shared.encoders import load_torchvision
 from captum_shared.figures import Panel, pair_figure
-from captum_shared.heatmaps import heatmap
 from captum_shared.images import load_image, to_display
-from captum_shared.validation import cross_validated_prediction
+from captum_shared.neurons import correlation, cross_validated_prediction
+from captum_shared.recordings import kriegeskorte92
 
 # %% [markdown]
 # ## The recording

@@ -26,12 +26,9 @@ from matplotlib.figure import Figure
 from torch.nn import functional
 
 from captum_shared import SharedCorrespondence
-from captum_shared.evaluation.baselines import METHODS, Method, methods
-from captum_shared.evaluation.benchmark import Extent, run_benchmark, table
-from captum_shared.evaluation.parts_task import parts_task
-from captum_shared.evaluation.scores import KINDS, positive_mass
-from captum_shared.figures import Panel, benchmark_figure, pair_figure
-from captum_shared.figures.overlay import draw_overlay, draw_picture, scale
+from captum_shared.evaluation import KINDS, Extent, parts_task, positive_mass, run_benchmark, table
+from captum_shared.figures import Panel, benchmark_figure, draw_overlay, draw_picture, pair_figure, scale
+from captum_shared.methods import METHODS, Method, methods
 
 # %% [markdown]
 # ## Four kinds of part

@@ -9,19 +9,19 @@ from typing import Annotated, Any, Literal
 import torch
 import typer
 
+from captum_shared._files import write_atomically
+from captum_shared._resuming import versions
 from captum_shared.cli.app import app, available, told
-from captum_shared.evaluation.baselines import Method, methods
-from captum_shared.evaluation.benchmark import PACKAGES, RESULT, Extent, run_benchmark, table
-from captum_shared.evaluation.ceiling import cells_alone
-from captum_shared.evaluation.design import Task
-from captum_shared.evaluation.grid_task import Half, grid_task
-from captum_shared.evaluation.parts_task import parts_task
-from captum_shared.evaluation.preferences import DEFAULT_METHODS, category_neurons
-from captum_shared.explain import EMBEDDED, encoder
-from captum_shared.features import LatentFeatures
+from captum_shared.encoders.by_name import EMBEDDED, encoder_by_name
+from captum_shared.encoders.features import LatentFeatures
+from captum_shared.evaluation.run import PACKAGES, RESULT, Extent, run_benchmark, table
+from captum_shared.evaluation.tasks.ceiling import cells_alone
+from captum_shared.evaluation.tasks.design import Task
+from captum_shared.evaluation.tasks.grid import Half, grid_task
+from captum_shared.evaluation.tasks.parts import parts_task
+from captum_shared.evaluation.tasks.preferences import DEFAULT_METHODS, category_neurons
 from captum_shared.figures import benchmark_figure, preferences_figure, save_figure
-from captum_shared.files import write_atomically
-from captum_shared.resuming import versions
+from captum_shared.methods.registry import Method, methods
 
 CEILING = Method("ceiling", "ceiling", cells_alone)
 FAITHFUL = ("deletion", "insertion", "infidelity")
@@ -113,7 +113,7 @@ def _encoders(model: str, weights: str | None, layers: list[str]) -> list[Latent
     """The network of the command line, cut at each of the layers."""
     if weights is None and model != EMBEDDED:
         raise ValueError(f"Name the weights of {model}: --weights DEFAULT for those of torchvision, or a file.")
-    return [encoder(model, weights, layer, "average")[0] for layer in layers]
+    return [encoder_by_name(model, layer, weights=weights) for layer in layers]
 
 
 def _run(task: Task, chosen: list[Method], extent: Extent, output: Path, resume: bool, device: torch.device) -> None:

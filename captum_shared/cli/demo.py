@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from captum_shared.cli.app import app, told
-from captum_shared.demo import DemoNeuron, run_demo
+from captum_shared.cli.demo_run import DemoNeuron, run_demo
 
 
 @app.command()

@@ -6,16 +6,17 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from PIL import Image
 
+from captum_shared._files import write_atomically
+from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.cli.app import app, available, told
-from captum_shared.explain import EMBEDDED, PairExplanation, encoder, explain_pair
-from captum_shared.figures import check_output, pair_figure, save_figure
-from captum_shared.files import write_atomically
-from captum_shared.images import load_images, to_display
-from captum_shared.pooling import Pool
-from captum_shared.readout import LinearReadout
-from captum_shared.similarity import NeuronSimilarity
+from captum_shared.encoders.by_name import EMBEDDED, encoder_by_name
+from captum_shared.encoders.photographs import load_inputs, mid_grey
+from captum_shared.encoders.pooling import Pool
+from captum_shared.figures import check_output, pair_figure, pair_panels, save_figure
+from captum_shared.images import to_display
+from captum_shared.neurons.readout import LinearReadout
+from captum_shared.study.pair import PairExplanation, explain_pair
 
 
 @app.command()
@@ -39,9 +40,8 @@ def explain(
     check_output(output)
     if weights is None and model != EMBEDDED:
         raise ValueError(f"Name the weights of {model}: --weights DEFAULT for those of torchvision, or a file.")
-    features, preprocess = encoder(model, weights, layer, pool)
-    features = features.to(available(device))
-    images = load_images([image, *references], preprocess).to(device)
+    features = encoder_by_name(model, layer, weights=weights, pool=pool).to(available(device))
+    images = load_inputs(features, [image, *references])
     with torch.no_grad():
         n_features = features(images[:1]).shape[1]
     chosen = LinearReadout.uniform(n_features) if readout is None else LinearReadout.load(readout)
@@ -52,14 +52,13 @@ def explain(
     seen_by = "plain cosine" if readout is None else f"neuron {chosen.neuron_names[target]}"
     options = {}
     if jacobian == "integrated_gradients":
-        grey = preprocess(Image.new("RGB", (512, 512), (128, 128, 128)))
-        options = {"baselines": grey.to(images)[None], "internal_batch_size": 16}
+        options = {"baselines": mid_grey(features, images[:1]), "internal_batch_size": 16}
     found = explain_pair(similarity, images[:1], images[1:], target=target, jacobian=jacobian, **options)
     reference = references[found.reference]
     _print_similarities(found, references, seen_by)
-    shown = to_display(images[[0, 1 + found.reference]], preprocess)
+    shown = to_display(images[[0, 1 + found.reference]], features.preprocess)
     title = f"{seen_by} of {model}, {layer}: similarity {float(found.similarities[found.reference]):.2f}"
-    panels = found.panels(shown, (f"image\n{image.name}", f"reference\n{reference.name}"))
+    panels = pair_panels(found, shown, (f"image\n{image.name}", f"reference\n{reference.name}"))
     save_figure(pair_figure(*panels, title=title), output)
     _save_maps(found, output.with_suffix(".npz"), image, references)
     typer.echo(f"Wrote {output} and {output.with_suffix('.npz')}.")

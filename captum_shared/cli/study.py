@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from captum_shared.cli.app import app, available, told
-from captum_shared.explain import EMBEDDED, encoder
-from captum_shared.pooling import Pool
-from captum_shared.recordings import Recording
-from captum_shared.report import FigureFormat, write_figures
+from captum_shared.encoders.by_name import EMBEDDED, encoder_by_name
+from captum_shared.encoders.pooling import Pool
+from captum_shared.figures.study import FigureFormat, write_figures
+from captum_shared.recordings.recording import Recording
 from captum_shared.study.result import StudyResult
 from captum_shared.study.run import run_study
 from captum_shared.study.settings import StudySettings
@@ -57,7 +57,7 @@ def study(
     loaded = Recording.load(recording, images=images, stimuli=stimuli, window=window)
     results: list[StudyResult] = []
     for place, (name, file, cut) in enumerate(encoders):
-        features, _ = encoder(name, file, cut, pool)
+        features = encoder_by_name(name, cut, weights=file, pool=pool)
         folder = output / f"{name}-{cut}" if place else output
         results.append(
             run_study(

@@ -23,7 +23,7 @@ def benchmark_figure(result: Mapping[str, Any], scores: Sequence[str] = ("answer
     """Draw the scores of all methods of a benchmark, best first.
 
     Args:
-        result: what :func:`~captum_shared.evaluation.benchmark.run_benchmark` returns.
+        result: what :func:`~captum_shared.evaluation.run_benchmark` returns.
         scores: which scores to draw, one panel each.
 
     Returns:

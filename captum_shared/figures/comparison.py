@@ -55,7 +55,7 @@ def architectures_figure(results: Sequence[StudyResult], names: Sequence[str]) -
 
     For the neurons that the first network encodes best stands the strongest common pair with the maps of every
     network, each on a scale of its own. At the right is the rank correlation of the maps, for every two networks
-    (:func:`~captum_shared.study.agreement.map_agreement`).
+    (:func:`~captum_shared.study.map_agreement`).
 
     Args:
         results: two or more studies that explain the same pairs.

@@ -5,7 +5,7 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from captum_shared.files import write_atomically
+from captum_shared._files import write_atomically
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:

@@ -10,7 +10,9 @@ from matplotlib.figure import Figure
 from numpy import ndarray
 from torch import Tensor
 
+from captum_shared.attr.heatmaps import heatmap
 from captum_shared.figures.overlay import colour_bar, draw_overlay, draw_picture, scale
+from captum_shared.study.pair import PairExplanation
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,30 @@ class Panel:
     image: Float[Tensor, "3 height width"]
     heatmaps: Mapping[str, Float[Tensor, "height width"]]
     region: Bool[Tensor, "height width"] | None = None
+
+
+def pair_panels(
+    explanation: PairExplanation, images: Float[Tensor, "2 3 height width"], titles: tuple[str, str]
+) -> tuple[Panel, Panel]:
+    """Make the panels of an explanation.
+
+    Args:
+        explanation: the maps of an image and of its reference.
+        images: the image and the reference as RGB between 0 and 1.
+        titles: what stands above each.
+
+    Returns:
+        Panels for :func:`pair_figure`, on the CPU.
+    """
+    first, second = (
+        Panel(
+            titles[side],
+            images[side],
+            {name: heatmap(pair[side].cpu(), explanation.size)[0] for name, pair in explanation.maps.items()},
+        )
+        for side in (0, 1)
+    )
+    return first, second
 
 
 def pair_figure(image: Panel, reference: Panel, *, title: str = "", vmax: Mapping[str, float] | None = None) -> Figure:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from numpy import ndarray
 
-from captum_shared.evaluation.preferences import CategoryNeuron, MethodMaps, Photograph
+from captum_shared.evaluation.tasks.preferences import CategoryNeuron, MethodMaps, Photograph
 from captum_shared.figures.overlay import colour_bar, draw_overlay, draw_picture, scale
 from captum_shared.figures.page import CHARACTERS, FONT, GREY, LINE, WIDTH, new_figure, place, shortened, wrapped, write
 
@@ -82,7 +82,7 @@ def preferences_figure(neurons: Sequence[CategoryNeuron]) -> Figure:
     between methods and pairs. The figure is as wide as the page, or wider if there are many methods.
 
     Args:
-        neurons: of :func:`~captum_shared.evaluation.preferences.category_neurons`, at least one.
+        neurons: of :func:`~captum_shared.evaluation.tasks.category_neurons`, at least one.
 
     Returns:
         The figure.

@@ -1,1 +1,5 @@
-"""The experiment of the paper on one recording: which objects drive each neuron, what they resemble for it, where."""
+"""The experiment of the paper on one recording, and one pair of photographs."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,7 +8,7 @@ from captum.attr import LayerAttribution
 from jaxtyping import Float32
 from numpy import ndarray
 
-from captum_shared.heatmaps import rank_correlation
+from captum_shared.attr.heatmaps import rank_correlation
 from captum_shared.study.result import NeuronResult, StudyResult
 
 

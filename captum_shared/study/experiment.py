@@ -14,22 +14,22 @@ from jaxtyping import Bool, Float, Float32, Float64, UInt8
 from numpy import ndarray
 from torch import Tensor, nn
 
-from captum_shared.attribution import ParallelSharedAttribution
-from captum_shared.encoding import fit_readout
-from captum_shared.features import LatentFeatures
-from captum_shared.heatmaps import heatmap
+from captum_shared.attr.heatmaps import heatmap
+from captum_shared.attr.parallel import ParallelSharedAttribution
+from captum_shared.attr.references import ReferenceBank
+from captum_shared.attr.similarity import NeuronSimilarity
+from captum_shared.encoders.features import LatentFeatures
+from captum_shared.encoders.photographs import load_inputs, mid_grey
 from captum_shared.images import to_display
-from captum_shared.photographs import load_inputs, mid_grey
-from captum_shared.readout import LinearReadout
-from captum_shared.recordings import Recording
-from captum_shared.references import ReferenceBank
-from captum_shared.reliability import exclusions, reliability
-from captum_shared.similarity import NeuronSimilarity
+from captum_shared.neurons.encoding import fit_readout
+from captum_shared.neurons.noise import exclusions, reliability
+from captum_shared.neurons.readout import LinearReadout
+from captum_shared.neurons.validation import cross_validate, generalise
+from captum_shared.recordings.recording import Recording
 from captum_shared.study.agreement import agreement
 from captum_shared.study.pairs import ChosenPair, choose_pairs
 from captum_shared.study.result import NeuronResult, PairResult
 from captum_shared.study.settings import StudySettings
-from captum_shared.validation import cross_validate, generalise
 
 _BATCH = 32
 

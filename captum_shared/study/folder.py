@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy import ndarray
 
-from captum_shared.resuming import ResumableFolder
+from captum_shared._resuming import ResumableFolder
 from captum_shared.study.result import AXES, JACOBIANS, SIDES, PairResult, StudyResult
 
 

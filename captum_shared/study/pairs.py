@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Float64
 from numpy import ndarray
 from torch import Tensor
 
-from captum_shared.references import ReferenceBank
+from captum_shared.attr.references import ReferenceBank
 from captum_shared.study.result import Kind
 from captum_shared.study.settings import StudySettings
 
@@ -17,7 +17,7 @@ class ChosenPair:
     """An image and its reference.
 
     Attributes:
-        kind: why it was chosen, as in :class:`~captum_shared.study.result.PairResult`.
+        kind: why it was chosen, as in :class:`~captum_shared.study.PairResult`.
         image: position of the image in the recording.
         reference: position of the reference in the recording.
     """

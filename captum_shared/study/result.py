@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy import ndarray
 
-from captum_shared.files import write_atomically
+from captum_shared._files import write_atomically
 
 Kind: TypeAlias = Literal["strong", "dissimilar", "weak"]
 
@@ -131,7 +131,7 @@ class StudyResult:
             neuron: its name.
 
         Returns:
-            Non-negative, smoothed maps (:func:`~captum_shared.heatmaps.heatmap`); sides and jacobians in the order of
+            Non-negative, smoothed maps (:func:`~captum_shared.attr.heatmap`); sides and jacobians in the order of
             ``SIDES`` and ``JACOBIANS``.
 
         Raises:

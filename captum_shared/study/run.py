@@ -10,11 +10,11 @@ import torch
 from numpy import ndarray
 from tqdm import tqdm
 
-from captum_shared.features import LatentFeatures
-from captum_shared.photographs import latent_features
-from captum_shared.recordings import Recording
-from captum_shared.reliability import null_interval
-from captum_shared.resuming import ResumableFolder, versions
+from captum_shared._resuming import ResumableFolder, versions
+from captum_shared.encoders.features import LatentFeatures
+from captum_shared.encoders.photographs import latent_features
+from captum_shared.neurons.noise import null_interval
+from captum_shared.recordings.recording import Recording
 from captum_shared.study.experiment import Experiment
 from captum_shared.study.folder import kept_pairs, packed, part_of, write_study
 from captum_shared.study.pairs import ChosenPair
@@ -60,19 +60,24 @@ def run_study(
 
     Example:
         >>> import tempfile
-        >>> from captum_shared.explain import encoder
-        >>> from captum_shared.synthetic.recording import simulate_recording
-        >>> features, _ = encoder("embedded", None, "features", "average")
-        >>> settings = StudySettings("creature", n_strong=1, folds=2, n_steps=2)
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from captum_shared.encoders import encoder_by_name
+        >>> rng = np.random.default_rng(0)
+        >>> categories = ("body",) * 9 + ("object",) * 3
+        >>> names = tuple(f"{category} {number}" for number, category in enumerate(categories))
+        >>> settings = StudySettings("body", n_strong=1, folds=2, n_steps=2)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     world = Path(folder, "world")
-        ...     file = simulate_recording(world, format="npz", n_neurons=1, n_creatures=9, n_artefacts=3)
-        ...     recording = Recording.load(file, images=world / "images")
+        ...     files = tuple(Path(folder, f"{name}.png") for name in names)
+        ...     for file in files:
+        ...         Image.fromarray(rng.integers(0, 256, (112, 112, 3), dtype=np.uint8)).save(file)
+        ...     recording = Recording(rng.random((1, 12, 1)), names, categories, ("A",), ("IT",), ("",), files)
+        ...     features = encoder_by_name("embedded", "features")
         ...     result = run_study(
         ...         recording, features, settings, output=Path(folder, "out"), model="embedded", progress=False
         ...     )
-        >>> [(pair.kind, pair.image[:8], pair.reference[:8]) for pair in result.neurons[0].pairs]
-        [('strong', 'artefact', 'creature'), ('weak', 'artefact', 'creature')]
+        >>> [(pair.kind, pair.image[:6], pair.reference[:4]) for pair in result.neurons[0].pairs]
+        [('strong', 'object', 'body'), ('weak', 'object', 'body')]
     """
     _check(recording, settings)
     described = description(recording, features, settings, model=model)

@@ -7,9 +7,9 @@ from typing import Any, Final, final
 import numpy as np
 from numpy import ndarray
 
-from captum_shared.features import LatentFeatures
-from captum_shared.recordings import Recording
-from captum_shared.resuming import digest
+from captum_shared._resuming import digest
+from captum_shared.encoders.features import LatentFeatures
+from captum_shared.recordings.recording import Recording
 
 PACKAGES: Final = ("captum-shared", "captum", "numpy", "scikit-learn", "torch", "torchvision")
 """What computes a study."""

@@ -15,10 +15,10 @@ from numpy import ndarray
 from PIL import Image
 from tqdm import tqdm
 
-from captum_shared.formats.by_extension import write_contents
-from captum_shared.formats.nwb import write_nwb
-from captum_shared.formats.presentations import Presentations
-from captum_shared.formats.stimulus_table import StimulusTable
+from captum_shared.recordings.formats.by_extension import write_contents
+from captum_shared.recordings.formats.nwb import write_nwb
+from captum_shared.recordings.formats.presentations import Presentations
+from captum_shared.recordings.formats.stimulus_table import StimulusTable
 from captum_shared.synthetic.neurons import SyntheticNeuron, category_selective_neurons
 from captum_shared.synthetic.stimuli import Stimulus, draw_stimuli, visible_area
 
@@ -48,7 +48,7 @@ def simulate_recording(
 ) -> Path:
     """Record simulated neurons in the drawn world, and write all that a study of them needs.
 
-    The neurons are those of :func:`~captum_shared.synthetic.neurons.category_selective_neurons`, in turn in the region
+    The neurons are those of :func:`~captum_shared.synthetic.category_selective_neurons`, in turn in the region
     "posterior", where 8 spikes/s are added to their baseline, and noise with them, and "anterior". In each of two
     phases every image is presented four times, in random order. A presentation evokes a Poisson number of spikes
     between 50 and 250 ms after the onset; between these windows the neurons fire at their baseline.

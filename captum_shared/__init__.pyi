@@ -1,0 +1,49 @@
+from .attr import (
+    LayerSharedAttribution,
+    Match,
+    NeuronSimilarity,
+    ParallelSharedAttribution,
+    ReferenceBank,
+    SharedCorrespondence,
+    SharedProjection,
+    neuron_similarity,
+    shared_weights,
+)
+from .encoders import LatentFeatures, LayerFeatures
+from .neurons import (
+    LinearReadout,
+    cross_validate,
+    fit_readout,
+    generalise,
+    noise_corrected,
+    null_interval,
+    reliability,
+    select_layer,
+)
+from .recordings import Recording
+from .study import StudySettings, run_study
+
+__all__ = [
+    "LatentFeatures",
+    "LayerFeatures",
+    "LayerSharedAttribution",
+    "LinearReadout",
+    "Match",
+    "NeuronSimilarity",
+    "ParallelSharedAttribution",
+    "Recording",
+    "ReferenceBank",
+    "SharedCorrespondence",
+    "SharedProjection",
+    "StudySettings",
+    "cross_validate",
+    "fit_readout",
+    "generalise",
+    "neuron_similarity",
+    "noise_corrected",
+    "null_interval",
+    "reliability",
+    "run_study",
+    "select_layer",
+    "shared_weights",
+]

@@ -1,0 +1,88 @@
+"""Shared-feature maps at a layer."""
+
+from typing import Any, final
+
+from captum.attr import GradientAttribution, LayerAttribution, LayerGradientXActivation
+from captum.log import log_usage
+from torch import Tensor
+
+from captum_shared.attr._captum import TargetType
+from captum_shared.attr.pairs import Pair, checked_pair
+from captum_shared.attr.projection import SharedProjection
+from captum_shared.attr.similarity import NeuronSimilarity
+from captum_shared.encoders.twins import evaluation_mode
+
+
+@final
+class LayerSharedAttribution(LayerAttribution, GradientAttribution):
+    r"""The shared-feature maps at a layer inside the twins: gradient of x ↦ h·f(x) times activation, at the layer.
+
+    .. math:: \mathrm{map}(x) = \frac{\partial\, h \cdot f(x)}{\partial a(x)} \circ a(x)
+
+    At the cut with average pooling this is h ∘ a(x) over the number of positions: which shared feature is active
+    where. Summed over the layer it is then exactly h·f(x).
+
+    Args:
+        similarity: encoder and readout.
+        layer: name of a layer up to the cut (as in the original model, for
+            :class:`~captum_shared.LatentFeatures`; within the encoder, for any other), or None for the cut.
+        multiply_by_inputs: whether to multiply by the activation.
+
+    Raises:
+        TypeError: if ``similarity`` is not a :class:`NeuronSimilarity`.
+        ValueError: if there is no such layer.
+
+    Example:
+        >>> from torch import nn
+        >>> from captum_shared import LatentFeatures, LinearReadout
+        >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+        >>> similarity = NeuronSimilarity(LatentFeatures(network, "1"), LinearReadout(torch.randn(5, 4)))
+        >>> method = LayerSharedAttribution(similarity)
+        >>> images = torch.rand(2, 3, 8, 8)
+        >>> image_maps, reference_maps = method.attribute((images, images.flip(0)), target=3)
+        >>> method.interpolate(image_maps.sum(1, keepdim=True), (8, 8), "bilinear").shape
+        torch.Size([2, 1, 8, 8])
+    """
+
+    def __init__(
+        self, similarity: NeuronSimilarity, layer: str | None = None, *, multiply_by_inputs: bool = True
+    ) -> None:
+        if not isinstance(similarity, NeuronSimilarity):
+            raise TypeError(f"similarity must be a NeuronSimilarity, but got {type(similarity).__name__}.")
+        super().__init__(similarity, similarity.layer_modules(layer))
+        self.projection = SharedProjection(similarity)
+        self._method = LayerGradientXActivation(
+            self.projection, list(self.layer), multiply_by_inputs=multiply_by_inputs
+        )
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        """Whether the maps hold the activations as a factor."""
+        return bool(self._method.multiplies_by_inputs)
+
+    @log_usage()
+    def attribute(self, inputs: Pair, target: TargetType = None) -> Pair:
+        """Compute the two maps.
+
+        Args:
+            inputs: the pair (images, references); whole-number inputs such as token ids will do here.
+            target: the neuron, as in :meth:`ParallelSharedAttribution.attribute`.
+
+        Returns:
+            The maps of the images and of the references, each with the shape of the layer's activation, to be
+            brought to the size of the image with ``interpolate``.
+
+        Raises:
+            TypeError: if ``inputs`` is not a pair of tensors.
+            ValueError: if the pair is empty, of unequal lengths or not finite, or does not fit the readout.
+            RuntimeError: in inference mode.
+        """
+        images, references = checked_pair(inputs, differentiable=False)
+        with evaluation_mode(self.forward_func):
+            weights = self.forward_func.shared_weights(images, references, target)
+            maps = self._method.attribute((images, references), additional_forward_args=(weights,))
+        return maps[0].detach().contiguous(), maps[1].detach().contiguous()
+
+    def compute_convergence_delta(self, *args: Any, **kwargs: Any) -> Tensor:
+        """There is none: away from the cut the maps have no sum to converge to."""
+        raise NotImplementedError("LayerSharedAttribution has no convergence delta. See ParallelSharedAttribution.")

@@ -1,0 +1,151 @@
+"""Search for the reference: the most similar image of the preferred category among the neuron's own drivers."""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor
+from tqdm import tqdm
+
+from captum_shared.attr._captum import TargetType, select_neurons
+from captum_shared.attr.similarity import NeuronSimilarity, pairwise_similarity
+from captum_shared.encoders.twins import evaluation_mode
+
+
+@dataclass(frozen=True)
+class Match:
+    """The references found for each image, best first.
+
+    Attributes:
+        indices: position of the references in the bank, (image, top_k).
+        similarities: neuron-specific similarity of each image and reference, (image, top_k), between -1 and 1.
+
+    Example:
+        >>> Match(indices=torch.tensor([[4, 2]]), similarities=torch.tensor([[0.9, 0.5]])).indices[:, 0]
+        tensor([4])
+    """
+
+    indices: Int[Tensor, "image top_k"]
+    similarities: Float[Tensor, "image top_k"]
+
+
+@final
+class ReferenceBank:
+    """Images of the preferred category to find references in, with their features computed once.
+
+    Only a neuron's drivers are searched: the images to which it responds most. Responses are the recorded ones, or
+    those that the readout predicts where none was recorded.
+
+    Args:
+        similarity: encoder and readout.
+        images: images of the preferred category, (reference, channel, height, width).
+        responses: recorded responses, (reference, neuron), NaN where none was recorded; None to use predictions.
+        driver_fraction: the share of images, above 0 and up to 1, that count as drivers of a neuron (a choice: the
+            paper speaks of the top drivers). At least one image does. With 1 all images are searched, as for plain
+            retrieval with ``LinearReadout.uniform``.
+        batch_size: how many images run through the encoder at once; it does not change the result.
+        progress: whether to show a progress bar.
+
+    Raises:
+        ValueError: if there are no images, or the responses or the fraction do not fit.
+
+    Example:
+        >>> from torch import nn
+        >>> from captum_shared import LinearReadout
+        >>> similarity = NeuronSimilarity(nn.Flatten(), LinearReadout([[1.0, 1.0, 0.0]]))
+        >>> images = torch.tensor([[9.0, 0.0, 0.0], [4.0, 4.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 9.0]])
+        >>> bank = ReferenceBank(similarity, images, driver_fraction=0.5)
+        >>> bank.search(torch.tensor([[2.0, 3.0, 7.0]]), target=0).indices
+        tensor([[1]])
+    """
+
+    def __init__(
+        self,
+        similarity: NeuronSimilarity,
+        images: Tensor,
+        *,
+        responses: Tensor | ndarray | None = None,
+        driver_fraction: float = 0.25,
+        batch_size: int = 64,
+        progress: bool = False,
+    ) -> None:
+        if len(images) == 0:
+            raise ValueError("Expected at least one image of the preferred category, but the bank is empty.")
+        if not 0 < driver_fraction <= 1:
+            raise ValueError(f"driver_fraction must be above 0 and at most 1, but is {driver_fraction}.")
+        self.similarity = similarity
+        self._batch_size = batch_size
+        self._features = self._features_of(images, progress=progress)
+        predicted: Tensor = similarity.readout(self._features)
+        if responses is not None:
+            recorded = torch.as_tensor(responses).to(predicted)
+            _check_responses(recorded, predicted)
+            predicted = torch.where(recorded.isnan(), predicted, recorded)
+        self.responses: Float[Tensor, "reference neuron"] = predicted
+        self._n_drivers = max(1, round(driver_fraction * len(images)))
+
+    def drivers(self, neuron: int) -> Int[Tensor, " driver"]:
+        """Return the images that drive a neuron most.
+
+        Args:
+            neuron: its index.
+
+        Returns:
+            Positions in the bank, strongest response first.
+        """
+        return self.responses[:, neuron].argsort(descending=True, stable=True)[: self._n_drivers]
+
+    def search(self, images: Float[Tensor, "image ..."], target: TargetType = None, top_k: int = 1) -> Match:
+        """Find each image's references: the drivers of its neuron with the highest neuron-specific similarity.
+
+        The search is exact: every driver is compared.
+
+        Args:
+            images: the images to explain.
+            target: the neuron, as in Captum: one for all images or one an image; None if there is only one neuron.
+            top_k: how many references to return for each image.
+
+        Returns:
+            Indices into the bank and similarities, best first; ties in the order of the drivers.
+
+        Raises:
+            ValueError: if ``top_k`` is not between 1 and the number of drivers, or there are no images.
+        """
+        if not 1 <= top_k <= self._n_drivers:
+            raise ValueError(
+                f"top_k must be between 1 and the number of drivers ({self._n_drivers}), but is {top_k}. For more, "
+                "raise driver_fraction or add images to the bank."
+            )
+        if len(images) == 0:
+            raise ValueError("Expected at least one image to find a reference for, but the batch is empty.")
+        neurons = select_neurons(len(images), self.similarity.readout.n_neurons, target)
+        features = self._features_of(images, progress=False)
+        found = [self._ranked(row, int(neuron), top_k) for row, neuron in zip(features, neurons, strict=True)]
+        return Match(*(torch.stack(part) for part in zip(*found, strict=True)))
+
+    @torch.no_grad()
+    def _features_of(self, images: Tensor, *, progress: bool) -> Tensor:
+        encoder, checked = self.similarity.image_features, self.similarity.checked
+        batches = tqdm(torch.split(images, self._batch_size), desc="features of the references", disable=not progress)
+        with evaluation_mode(encoder):
+            return torch.cat([checked(encoder(batch)) for batch in batches])
+
+    def _ranked(self, features: Tensor, neuron: int, top_k: int) -> tuple[Tensor, Tensor]:
+        drivers = self.drivers(neuron)
+        centred = self.similarity.centred
+        weight = self.similarity.readout.weight[neuron].to(features)
+        similarities = pairwise_similarity(centred(features[None]), centred(self._features[drivers]), weight)[0]
+        order = similarities.argsort(descending=True, stable=True)[:top_k]
+        return drivers[order], similarities[order]
+
+
+def _check_responses(responses: Tensor, predicted: Tensor) -> None:
+    if responses.shape != predicted.shape:
+        raise ValueError(
+            f"responses must have the shape (reference, neuron) = {tuple(predicted.shape)}, one row an image of the "
+            f"bank and one column a neuron of the readout, but has {tuple(responses.shape)}."
+        )
+    if bool(torch.isinf(responses).any()):
+        raise ValueError("responses must be finite, or NaN where none was recorded, but some are infinite.")

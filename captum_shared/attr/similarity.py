@@ -1,0 +1,313 @@
+"""Neuron-specific similarity of two images, and the features that make it up."""
+
+from typing import Any, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from captum_shared.attr._captum import TargetType, select_neurons
+from captum_shared.attr.pairs import check_lengths
+from captum_shared.encoders.cutting import check_layer
+from captum_shared.encoders.features import LatentFeatures
+from captum_shared.encoders.twins import tie_again, tied_copy
+from captum_shared.neurons.readout import LinearReadout
+
+
+def shared_weights(
+    image_features: Float[Tensor, "image feature"],
+    reference_features: Float[Tensor, "image feature"],
+    weight: Float[Tensor, "#image feature"],
+    *,
+    excitatory: bool = False,
+) -> Float[Tensor, "image feature"]:
+    r"""Weigh each feature by what it adds to the neuron-specific similarity of a pair.
+
+    .. math:: h = \frac{w^2 \circ v(x) \circ v(r)}{\lVert w \circ v(x) \rVert \; \lVert w \circ v(r) \rVert}
+
+    Features that are present in both images and used by the neuron are enhanced, all others attenuated. The sum
+    over features is the neuron-specific similarity. Where either norm is zero, all of h is zero (a choice: the
+    paper leaves it open).
+
+    Squared, w loses its sign: features that inhibit the neuron in both images count like those that drive it. With
+    ``excitatory`` only features with w v > 0 in both images keep their h, and the sum is no longer the similarity.
+
+    Args:
+        image_features: centred features v(x) of the images.
+        reference_features: centred features v(r) of their references.
+        weight: the neuron's readout weights w, one row for all pairs or one row a pair. Its scale has no effect.
+        excitatory: whether features that do not drive the neuron in both images get zero; not in the paper.
+
+    Returns:
+        h, dimensionless, between -1 and 1, with row sums between -1 and 1.
+
+    Source:
+        Lappe et al., Parallel Backpropagation for Shared-Feature Visualization, NeurIPS 2024.
+
+    Example:
+        >>> v = torch.tensor([[3.0, 4.0]])
+        >>> shared_weights(v, v, torch.ones(1, 2))
+        tensor([[0.3600, 0.6400]])
+        >>> shared_weights(v, v, torch.tensor([[1.0, -1.0]]), excitatory=True)
+        tensor([[0.3600, 0.0000]])
+    """
+    image, reference = _unit(weight * image_features), _unit(weight * reference_features)
+    return image.clamp(min=0) * reference.clamp(min=0) if excitatory else image * reference
+
+
+def neuron_similarity(
+    image_features: Float[Tensor, "image feature"],
+    reference_features: Float[Tensor, "image feature"],
+    weight: Float[Tensor, "neuron feature"],
+) -> Float[Tensor, "image neuron"]:
+    r"""Compute the similarity of each pair as each neuron sees it.
+
+    .. math:: s_k(x, r) = \cos(w_k \circ v(x), w_k \circ v(r))
+
+    Args:
+        image_features: centred features v(x) of the images.
+        reference_features: centred features v(r) of their references.
+        weight: readout weights, a row a neuron.
+
+    Returns:
+        Cosines, between -1 and 1; zero where the neuron uses nothing of one of the images.
+
+    Source:
+        Lappe et al., Parallel Backpropagation for Shared-Feature Visualization, NeurIPS 2024.
+
+    Example:
+        >>> v, r = torch.tensor([[3.0, 4.0]]), torch.tensor([[3.0, -4.0]])
+        >>> neuron_similarity(v, r, torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 2.0]]))
+        tensor([[-0.2800,  1.0000, -1.0000]])
+    """
+    squared = _rescaled(weight).square().mT
+    image, reference = _rescaled(image_features), _rescaled(reference_features)
+    product = (image * reference) @ squared
+    power = torch.stack((image.square() @ squared, reference.square() @ squared))
+    norms = torch.where(power > 0, power, 1).sqrt()
+    return torch.where((power > 0).all(0), product / norms.prod(0), 0)
+
+
+def pairwise_similarity(
+    image_features: Float[Tensor, "image feature"],
+    reference_features: Float[Tensor, "reference feature"],
+    weight: Float[Tensor, " feature"],
+) -> Float[Tensor, "image reference"]:
+    """Compute the similarity of every image with every reference as one neuron sees it.
+
+    Args:
+        image_features: centred features v(x) of the images.
+        reference_features: centred features v(r) of the references.
+        weight: the neuron's readout weights.
+
+    Returns:
+        Cosines as of :func:`neuron_similarity`.
+
+    Example:
+        >>> v = torch.eye(2)
+        >>> pairwise_similarity(v, v, torch.ones(2))
+        tensor([[1., 0.],
+                [0., 1.]])
+    """
+    return _unit(weight * image_features) @ _unit(weight * reference_features).mT
+
+
+def _rescaled(rows: Tensor) -> Tensor:
+    """Divide each row by its largest magnitude, which no cosine notices, so that squares stay in range."""
+    largest = rows.detach().abs().amax(-1, keepdim=True)
+    return rows / torch.where(largest > 0, largest, 1)
+
+
+def _unit(rows: Tensor) -> Tensor:
+    """Divide each row by its norm; rows of zeros stay zeros, with zero gradient."""
+    rows = _rescaled(rows)
+    power = rows.square().sum(-1, keepdim=True)
+    return rows / torch.where(power > 0, power, 1).sqrt()
+
+
+@final
+class NeuronSimilarity(nn.Module):
+    """Two images in, their similarity for each neuron out.
+
+    An ordinary module of two inputs, so every method of Captum works on it with Captum's own ``target``. The
+    images and the references run through tied twins, two module trees over one set of weights: Captum's layer
+    methods keep only the last call of a module and are silently wrong on an encoder that is called twice.
+
+    Args:
+        features: network from images to (image, feature): :class:`~captum_shared.LatentFeatures`, or any
+            encoder with one row of features an input (a sentence or audio network).
+        readout: the neurons.
+        excitatory: whether shared weights keep only features that drive the neuron in both images
+            (:func:`shared_weights`); the similarity itself stays as it is.
+
+    Attributes:
+        image_features: the twin that sees the images: ``features`` itself.
+        reference_features: the twin that sees the references.
+        readout: the neurons.
+        excitatory: as given.
+
+    Example:
+        >>> encoder = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
+        >>> similarity = NeuronSimilarity(encoder, LinearReadout.uniform(4))
+        >>> images = torch.rand(2, 3, 2, 2)
+        >>> similarity(images, images).detach().round(decimals=3)
+        tensor([[1.],
+                [1.]])
+    """
+
+    def __init__(self, features: nn.Module, readout: LinearReadout, *, excitatory: bool = False) -> None:
+        super().__init__()
+        if not isinstance(features, nn.Module):
+            raise TypeError(f"features must be a torch.nn.Module to (image, feature), not {type(features).__name__}.")
+        if not isinstance(readout, LinearReadout):
+            raise TypeError(
+                f"readout must be a LinearReadout, but got {type(readout).__name__}. Fit one with fit_readout, or turn "
+                "an estimator into one with LinearReadout.from_estimator."
+            )
+        self.image_features = features
+        self.reference_features = tied_copy(features)
+        self.readout = readout
+        self.excitatory = excitatory
+
+    def forward(self, images: Tensor, references: Tensor) -> Float[Tensor, "image neuron"]:
+        """Compute the neuron-specific similarity s of each image with its reference.
+
+        Args:
+            images: inputs x of the encoder, image first.
+            references: as many inputs r.
+
+        Returns:
+            Cosines, see :func:`neuron_similarity`.
+
+        Raises:
+            ValueError: if the numbers of images differ, or the features do not fit the readout.
+        """
+        image_features, reference_features = self.latent_features(images, references)
+        weight = _rescaled(self.readout.weight).to(image_features)
+        return neuron_similarity(self.centred(image_features), self.centred(reference_features), weight)
+
+    def latent_features(
+        self, images: Tensor, references: Tensor
+    ) -> tuple[Float[Tensor, "image feature"], Float[Tensor, "image feature"]]:
+        """Compute f(x) and f(r), each in its own twin.
+
+        Args:
+            images: inputs x of the encoder, image first.
+            references: as many inputs r.
+
+        Returns:
+            The features of the images and of the references, not centred.
+
+        Raises:
+            ValueError: if the numbers of images differ, or the features do not fit the readout or are not finite.
+        """
+        check_lengths(images, references)
+        tie_again(self.image_features, self.reference_features)
+        return self.checked(self.image_features(images)), self.checked(self.reference_features(references))
+
+    def centred(self, features: Float[Tensor, "image feature"]) -> Float[Tensor, "image feature"]:
+        """Return v = f - m, with m the readout's ``feature_mean``.
+
+        Args:
+            features: latent features f.
+
+        Returns:
+            Centred features of the same shape.
+        """
+        return features - self.readout.feature_mean.to(features)
+
+    def shared_weights(
+        self, images: Tensor, references: Tensor, target: TargetType = None
+    ) -> Float[Tensor, "image feature"]:
+        """Compute the shared weights h of each pair for the neuron that ``target`` selects.
+
+        Args:
+            images: inputs x of the encoder, image first.
+            references: as many inputs r.
+            target: the neuron, as in Captum: one for all pairs or one a pair; None if there is only one neuron.
+
+        Returns:
+            h, detached; see :func:`shared_weights`.
+
+        Raises:
+            ValueError: as :meth:`latent_features`.
+        """
+        with torch.no_grad():
+            return self.weigh(*self.latent_features(images, references), target)
+
+    def weigh(
+        self,
+        image_features: Float[Tensor, "image feature"],
+        reference_features: Float[Tensor, "image feature"],
+        target: TargetType = None,
+    ) -> Float[Tensor, "image feature"]:
+        """Compute the shared weights h from latent features that are already known.
+
+        Args:
+            image_features: f(x).
+            reference_features: f(r).
+            target: the neuron, as in Captum.
+
+        Returns:
+            h, see :func:`shared_weights`.
+        """
+        neurons = select_neurons(len(image_features), self.readout.n_neurons, target)
+        weight = _rescaled(self.readout.weight[neurons.to(self.readout.weight.device)]).to(image_features)
+        image_features, reference_features = self.centred(image_features), self.centred(reference_features)
+        return shared_weights(image_features, reference_features, weight, excitatory=self.excitatory)
+
+    def layer_modules(self, layer: str | None = None) -> tuple[nn.Module, nn.Module]:
+        """Return a layer's module in each twin, to hand to Captum's layer methods.
+
+        Args:
+            layer: name of a layer up to the cut (as in the original model, for
+                :class:`~captum_shared.LatentFeatures`; within the encoder, for any other), or None for the
+                cut.
+
+        Returns:
+            The module that sees the images and the one that sees the references.
+
+        Raises:
+            ValueError: if there is no such layer.
+        """
+        first, second = (_layer_module(twin, layer) for twin in (self.image_features, self.reference_features))
+        return first, second
+
+    def checked(self, features: Any) -> Float[Tensor, "image feature"]:
+        """Return what an encoder gave, if it can be read out.
+
+        Args:
+            features: output of the encoder.
+
+        Returns:
+            The same features.
+
+        Raises:
+            TypeError: if they are not a tensor.
+            ValueError: if they do not fit the readout or are not finite.
+        """
+        if not isinstance(features, Tensor):
+            raise TypeError(
+                f"The encoder must give a tensor (image, feature), but gave a {type(features).__name__}. Wrap it in a "
+                "module that picks the features out."
+            )
+        if features.ndim != 2 or features.shape[1] != self.readout.n_features:
+            raise ValueError(
+                f"The readout expects (image, feature) with {self.readout.n_features} features, but the encoder gives "
+                f"shape {tuple(features.shape)}. Use the layer and the pooling with which the readout was fitted."
+            )
+        if not bool(torch.isfinite(features).all()):
+            raise ValueError(
+                "The encoder's features are not finite (NaN or infinite). Expected finite numbers: look for NaN in the "
+                "images and in the network's weights."
+            )
+        return features
+
+
+def _layer_module(encoder: nn.Module, layer: str | None) -> nn.Module:
+    if isinstance(encoder, LatentFeatures):
+        return encoder.cut if layer is None else encoder.layer_module(layer)
+    if layer is None:
+        raise ValueError(f"Name a layer: {type(encoder).__name__} has no cut. Only LatentFeatures has one.")
+    check_layer(layer, [name for name, _ in encoder.named_modules() if name], type(encoder).__name__)
+    return encoder.get_submodule(layer)

@@ -1,0 +1,20 @@
+from .by_name import EMBEDDED, encoder_by_name
+from .checkpoints import load_torchvision
+from .embedded import embedded_network
+from .features import LatentFeatures
+from .layers import LayerFeatures
+from .photographs import latent_features, load_inputs, mid_grey
+from .pooling import Pool
+
+__all__ = [
+    "EMBEDDED",
+    "LatentFeatures",
+    "LayerFeatures",
+    "Pool",
+    "embedded_network",
+    "encoder_by_name",
+    "latent_features",
+    "load_inputs",
+    "load_torchvision",
+    "mid_grey",
+]

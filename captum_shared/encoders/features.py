@@ -1,0 +1,193 @@
+"""Latent features: a network cut at a named layer, pooled and flattened."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, final, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from captum_shared.encoders.checkpoints import load_torchvision
+from captum_shared.encoders.cutting import check_layer, cut
+from captum_shared.encoders.pooling import Pool, count_class_tokens, is_channels_last, pooled
+
+
+@final
+class LatentFeatures(nn.Module):
+    """A network cut at a named layer: images in, latent features f(x) out.
+
+    The model given is left as it is. The features run a tree of their own over the same memory, frozen and in
+    evaluation mode, without in-place operations and with a copy of each module for every call of it, so that
+    Captum's hook-based methods (``DeepLift``, ``GuidedBackprop``) are right on networks that use one ReLU
+    several times. Layers after the cut do not run: they are cut off the FX graph or, where the model cannot be
+    traced, the forward pass is stopped at the layer (then modules stay shared between calls).
+
+    Args:
+        model: a network from images to anything, such as torchvision's CNNs and vision transformers.
+        layer: qualified name of a module in ``model``, such as ``"layer4"``; of several calls the last counts.
+        pool: how positions are summarised: their ``"average"``, their ``"max"``, ``"none"`` (flattened, position
+            kept) or, in transformers, the ``"class_token"`` alone. Average and maximum leave a class token out.
+
+    Attributes:
+        layer: the name of the layer.
+        pool: the pooling.
+        network: the cut network.
+        cut: an identity whose output is the activation at the cut before pooling: the place for Captum's layer
+            methods, such as ``LayerGradCam(similarity, similarity.image_features.cut)``.
+        channels_last: whether the activation at the cut turned out to have its channels last (``pool="none"`` only).
+        preprocess: photograph to network input, where known (``from_torchvision``); otherwise None.
+
+    Raises:
+        ValueError: if there is no such layer (close matches are listed), the model never calls it, or the
+            pooling is unknown.
+
+    Example:
+        >>> import torchvision
+        >>> model = torchvision.models.squeezenet1_1()
+        >>> features = LatentFeatures(model, "features.3", pool="average")
+        >>> features(torch.zeros(2, 3, 64, 64)).shape
+        torch.Size([2, 128])
+    """
+
+    def __init__(self, model: nn.Module, layer: str, *, pool: Pool = "average") -> None:
+        super().__init__()
+        if pool not in get_args(Pool):
+            raise ValueError(f"pool must be one of {', '.join(get_args(Pool))}, but got {pool!r}.")
+        self.layer: str = layer
+        self.pool: Pool = pool
+        if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
+            raise TypeError(f"model must be an ordinary torch.nn.Module, not {type(model).__name__}.")
+        self.network, self._modules_of_layers, original = cut(model, layer)
+        self._unchecked = [] if original is None else [original]  # in a list, so that it is no part of the features
+        self.cut = nn.Identity()
+        self.preprocess: Callable[[Any], Tensor] | None = None
+        self.channels_last = False
+        self._n_class_tokens = count_class_tokens(model)
+        size = getattr(model, "image_size", 224)
+        self._image_size: int = size[0] if isinstance(size, tuple) else size
+        self._feature_shape: tuple[int, ...] | None = None
+        self.eval()
+
+    @classmethod
+    def from_torchvision(
+        cls, name: str, *, weights: str | Path | None, layer: str, pool: Pool = "average"
+    ) -> "LatentFeatures":
+        """Cut a network of torchvision and keep the preprocessing that belongs to it.
+
+        Args:
+            name: a model of ``torchvision.models.list_models()``, such as ``"resnet50"``.
+            weights: the name of a torchvision weights entry (``"DEFAULT"`` is the best; downloaded once by
+                torchvision), a ``.safetensors`` or state-dict file, or None for random weights.
+            layer: name of the layer.
+            pool: the pooling.
+
+        Returns:
+            The features, with ``preprocess`` set.
+
+        Raises:
+            ValueError: if the name is unknown or the file does not fit the network (the differing keys are named).
+            FileNotFoundError: if there is no such file.
+
+        Example:
+            >>> features = LatentFeatures.from_torchvision("resnet18", weights=None, layer="layer3")
+            >>> features.feature_shape
+            (256,)
+        """
+        model, preprocess = load_torchvision(name, weights)
+        features = cls(model, layer, pool=pool)
+        features.preprocess = preprocess
+        return features
+
+    @property
+    def feature_shape(self) -> tuple[int, ...]:
+        """Shape of one image's features before flattening: (channel,), or with ``pool="none"`` (channel, height,
+        width) or (token, feature) for the last images seen; for a square image of the model's own size (224
+        pixels where it names none) if it has seen none.
+        """  # noqa: D205
+        if self._feature_shape is None:
+            weight = next((p for p in self.network.parameters() if p.ndim == 4), None)
+            if weight is None:
+                raise ValueError(
+                    "feature_shape is unknown before the first images, as the network has no convolution that tells "
+                    "their number of channels. Call the features on one batch first."
+                )
+            with torch.no_grad():
+                self(weight.new_zeros(1, weight.shape[1], self._image_size, self._image_size))
+        return self._feature_shape or ()
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that ``layer_module`` knows; of a model that cannot be traced, all of them."""
+        return tuple(self._modules_of_layers)
+
+    def layer_module(self, layer: str) -> nn.Module:
+        """Return the module of the cut network whose output is that of a layer of the original model.
+
+        Captum's layer methods need it, since containers such as a ResNet's ``"layer3"`` do not run as modules in
+        a traced graph. Its input need not be the layer's input, so it does not serve ``attribute_to_layer_input``.
+
+        Args:
+            layer: name of a module of the original model, at or before the cut.
+
+        Returns:
+            The module to hand to a layer method.
+
+        Raises:
+            ValueError: if there is no such layer up to the cut (close matches are listed).
+
+        Example:
+            >>> import torchvision
+        >>> features = LatentFeatures(torchvision.models.resnet18(), "layer2")
+            >>> features.layer_module("layer1")
+            ReLU()
+        """
+        check_layer(layer, list(self._modules_of_layers), f"the network up to {self.layer!r}")
+        return self.network.get_submodule(self._modules_of_layers[layer])
+
+    def train(self, mode: bool = True) -> "LatentFeatures":
+        """Stay in evaluation mode: features are read, not trained."""
+        return super().train(False)
+
+    def forward(self, images: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image feature"]:
+        """Compute the latent features f(x).
+
+        Args:
+            images: network inputs.
+
+        Returns:
+            One row of features an image.
+
+        Raises:
+            ValueError: if the layer's output is not a tensor, or cannot be pooled as asked.
+        """
+        if images.ndim != 4:
+            raise ValueError(
+                f"Expected images of shape (image, channel, height, width), but got {tuple(images.shape)}. For one "
+                "image use image[None]."
+            )
+        activation = self.cut(self.network(images))
+        self._compare_with_original(activation, images)
+        features = pooled(activation, images, layer=self.layer, pool=self.pool, n_class_tokens=self._n_class_tokens)
+        self.channels_last = is_channels_last(activation, images)
+        self._feature_shape = tuple(features.shape[1:])
+        return features.flatten(1)
+
+    def _compare_with_original(self, activation: object, images: Tensor) -> None:
+        """On the first image, make sure that what was traced computes what the model computes."""
+        if not self._unchecked or len(images) == 0:
+            return
+        with torch.no_grad():
+            expected = self._unchecked[0].to(images)(images[:1])
+        if isinstance(expected, Tensor) and isinstance(activation, Tensor):
+            tolerance = 1e-3 * float(expected.abs().nan_to_num(0, 0, 0).max())
+            if not torch.allclose(activation[:1].detach(), expected, rtol=1e-3, atol=tolerance, equal_nan=True):
+                raise ValueError(
+                    f"The model cut at {self.layer!r} does not compute what the model itself computes there, as its "
+                    "code tests the type of its input or writes into views. Cut it by hand: any module from images to "
+                    "(image, feature) can take the place of LatentFeatures."
+                )
+        self._unchecked = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_unchecked": []}

@@ -1,0 +1,39 @@
+from .faithfulness import PairFaithfulness, blurred, unexplained_share
+from .intervals import Interval, bootstrap, bootstrap_auroc
+from .recovery import (
+    KINDS,
+    answer_largest,
+    auroc,
+    outweighs,
+    pixel_auroc,
+    pointing,
+    positive_mass,
+    recovery_scores,
+    region_densities,
+    total_mass,
+)
+from .sanity import map_agreement, network_agreement, randomised, readout_agreement, reference_agreement
+
+__all__ = [
+    "KINDS",
+    "Interval",
+    "PairFaithfulness",
+    "answer_largest",
+    "auroc",
+    "blurred",
+    "bootstrap",
+    "bootstrap_auroc",
+    "map_agreement",
+    "network_agreement",
+    "outweighs",
+    "pixel_auroc",
+    "pointing",
+    "positive_mass",
+    "randomised",
+    "readout_agreement",
+    "recovery_scores",
+    "reference_agreement",
+    "region_densities",
+    "total_mass",
+    "unexplained_share",
+]

@@ -1,0 +1,16 @@
+from .ceiling import cells_alone
+from .design import Task, Trial, factorial_design
+from .grid import grid_task
+from .parts import parts_task
+from .preferences import CategoryNeuron, category_neurons
+
+__all__ = [
+    "CategoryNeuron",
+    "Task",
+    "Trial",
+    "category_neurons",
+    "cells_alone",
+    "factorial_design",
+    "grid_task",
+    "parts_task",
+]

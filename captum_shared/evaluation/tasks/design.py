@@ -1,0 +1,89 @@
+"""The 2 x 2 factorial design: pairs of images of which it is known what they share for a neuron."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from captum_shared.attr.similarity import NeuronSimilarity
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One pair of known answer, and a control.
+
+    Attributes:
+        images: the image, its reference and a control reference, which drives the neuron too but shares no driver with
+            the image; inputs of the network.
+        regions: of the image and of the reference, one region of each of
+            :data:`~captum_shared.evaluation.scores.KINDS`.
+        contents: for each of the three images what is in its four regions.
+        neuron: the neuron.
+
+    Example:
+        >>> import torch
+        >>> Trial(torch.rand(3, 3, 8, 8), torch.zeros(2, 4, 8, 8).bool(), (("wing",) * 4,) * 3, neuron=0).neuron
+        0
+    """
+
+    images: Float[Tensor, "3 channel height width"]
+    regions: Bool[Tensor, "2 4 height width"]
+    contents: tuple[tuple[str, ...], ...]
+    neuron: int
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Neurons with readouts that were estimated, and as many pairs as one likes.
+
+    Attributes:
+        name: of the task.
+        similarity: encoder and readouts.
+        trial: from the position of a pair to the pair, the same each time.
+        settings: what the task was made with, ready for JSON; a benchmark is resumed if they are the same.
+
+    Example:
+        >>> from torch import nn
+        >>> from captum_shared import LinearReadout
+        >>> Task("mine", NeuronSimilarity(nn.Flatten(), LinearReadout.uniform(3)), lambda place: None, {}).name
+        'mine'
+    """
+
+    name: str
+    similarity: NeuronSimilarity
+    trial: Callable[[int], Trial]
+    settings: Mapping[str, Any]
+
+
+def factorial_design(
+    drivers: Sequence[str], shared: Sequence[str], strangers: Sequence[str], rng: np.random.Generator
+) -> tuple[tuple[str, ...], ...]:
+    """Choose what is in the four regions of the image, of the reference and of the control.
+
+    With drivers a, b and c, a non-driver s and strangers m and n, the image holds a (the answer), b (its own driver), s
+    (shared, no driver) and m (neither), the reference a, c, s and n, and the control c, c, s and n.
+
+    Args:
+        drivers: three or more contents that drive the neuron.
+        shared: contents that do not.
+        strangers: two or more contents that do not drive it, none of them in ``shared``.
+        rng: source of every choice.
+
+    Returns:
+        Four contents for each of the three images, in the order of
+        :data:`~captum_shared.evaluation.scores.KINDS`.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> factorial_design(["a", "b", "c"], ["s"], ["m", "n"], rng)
+        (('c', 'a', 's', 'n'), ('c', 'b', 's', 'm'), ('b', 'b', 's', 'm'))
+    """
+    a, b, c = rng.permutation(np.asarray(drivers))[:3].tolist()
+    s = str(rng.choice(np.asarray(shared)))
+    m, n = rng.permutation(np.asarray(strangers))[:2].tolist()
+    return (a, b, s, m), (a, c, s, n), (c, c, s, n)

@@ -1,0 +1,196 @@
+"""The task ``grid``: four photographs an image, one a cell."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from captum_shared._resuming import digest
+from captum_shared.attr.similarity import NeuronSimilarity
+from captum_shared.encoders.features import LatentFeatures
+from captum_shared.encoders.photographs import latent_features, load_inputs
+from captum_shared.evaluation.tasks.design import Task, Trial, factorial_design
+from captum_shared.images import image_folder
+from captum_shared.neurons.encoding import fit_readout
+from captum_shared.neurons.validation import select_layer
+
+Half: TypeAlias = Literal["development", "report", "all"]
+
+CATCH_ALL = "other"
+"""A folder of this name, in small letters or capitals, holds no one category and is left out."""
+
+_FEWEST_PHOTOGRAPHS = 12
+_BASELINE, _GAINS = 4.0, (8.0, 16.0)  # spikes/s
+_EXPOSURE = 16 * 0.2  # repetitions and seconds
+
+
+def grid_task(
+    images: str | Path,
+    encoders: LatentFeatures | Sequence[LatentFeatures],
+    *,
+    half: Half = "report",
+    n_neurons: int = 12,
+    seed: int = 0,
+    progress: bool = False,
+) -> Task:
+    """Neurons that answer to three categories of photographs, with readouts fitted on photographs that are in no pair.
+
+    The categories with at least 12 photographs are cut in two halves by name: methods are tuned with drivers of one
+    half and reported with drivers of the other, and what is neither comes from the half that is not in use. Every
+    second photograph of each category is for fitting: on all of these the readouts are fitted, centred, to Poisson
+    counts of 16 repetitions of 0.2 s at 4 spikes/s, and 8 to 16 more for each of the neuron's categories. Of several
+    encoders, such as a network cut at several layers, the one that predicts these responses best is taken, by
+    cross-validation (:func:`~captum_shared.select_layer`).
+
+    Args:
+        images: folder of labelled photographs: a folder a category.
+        encoders: one encoder, or several cut at different layers; with their ``preprocess`` set.
+        half: whose categories drive neurons: ``"development"``, ``"report"``, or ``"all"`` but two.
+        n_neurons: how many neurons, at least 1.
+        seed: of neurons, responses and pairs.
+        progress: whether to show progress bars.
+
+    Returns:
+        The task.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+        ValueError: if there are too few categories or no neuron, ``half`` is unknown, two encoders are cut at the same
+            layer, or an encoder has no ``preprocess`` or does not take grids.
+    """
+    if n_neurons < 1:
+        raise ValueError(f"Expected at least one neuron, got n_neurons={n_neurons}.")
+    files = _files(images)
+    used, strangers = _halves(sorted(files), half)
+    fitted = {name: paths[::2] for name, paths in files.items()}
+    drivers = _drivers(used, n_neurons, seed)
+    labels = [name for name, paths in fitted.items() for _ in paths]
+    rates = np.array([[_BASELINE + neuron.get(label, 0.0) for neuron in drivers] for label in labels])
+    responses = np.random.default_rng([seed, 2]).poisson(rates * _EXPOSURE) / _EXPOSURE
+    cut = _by_layer(encoders)
+    seen = [path for paths in fitted.values() for path in paths]
+    for each in cut.values():
+        _check_size(each, seen[0])
+    latent = {layer: latent_features(each, seen, progress=progress) for layer, each in cut.items()}
+    choice = select_layer(latent, responses)
+    features = cut[choice.layer]
+    readout = fit_readout(latent[choice.layer], responses, center=True, neuron_names=_names(drivers))
+    shown = {name: load_inputs(features, paths[1::2]).cpu() for name, paths in files.items()}
+    return Task(
+        name="grid",
+        similarity=NeuronSimilarity(features, readout),
+        trial=lambda place: _trial(place, drivers, shown, (used, strangers), seed),
+        settings={
+            "half": half,
+            "categories": used,
+            "neither": strangers,
+            "n_neurons": n_neurons,
+            "seed": seed,
+            "photographs": digest(path.read_bytes() for paths in files.values() for path in paths),
+            "weights": digest(value.cpu().numpy().tobytes() for value in features.state_dict().values()),
+            "layer": features.layer,
+            "layers": {layer: round(mean, 3) for layer, mean in choice.means.items()},
+            "pool": features.pool,
+        },
+    )
+
+
+def _files(images: str | Path) -> dict[str, list[Path]]:
+    """Files of every category that is large enough."""
+    paths, categories = image_folder(images)
+    files: dict[str, list[Path]] = {name: [] for name in categories if name.lower() not in ("", CATCH_ALL)}
+    for path, name in zip(paths, categories, strict=True):
+        if name in files:
+            files[name].append(path)
+    return {name: found for name, found in files.items() if len(found) >= _FEWEST_PHOTOGRAPHS}
+
+
+def _halves(categories: Sequence[str], half: str) -> tuple[list[str], list[str]]:
+    """Categories of drivers and shared regions, and those of what is neither."""
+    if half not in get_args(Half):
+        raise ValueError(f"half must be one of {', '.join(get_args(Half))}, but got {half!r}.")
+    middle = len(categories) // 2
+    first, second = list(categories[:middle]), list(categories[middle:])
+    used, strangers = (first, second) if half == "development" else (second, first)
+    if half == "all":
+        used, strangers = list(categories[:-2]), list(categories[-2:])
+    if len(used) < 4 or len(strangers) < 2:
+        raise ValueError(
+            f"Expected 8 or more categories (6 with half 'all'), each a folder of {_FEWEST_PHOTOGRAPHS} or more "
+            f"photographs, got {len(categories)}: {', '.join(categories) or 'none'}. Add some."
+        )
+    return used, strangers
+
+
+def _drivers(categories: Sequence[str], n_neurons: int, seed: int) -> list[dict[str, float]]:
+    """Gains of every neuron for three categories; all threes occur before one occurs again."""
+    rng = np.random.default_rng([seed, 1])
+    threes = list(combinations(categories, 3))
+    order = np.concatenate([rng.permutation(len(threes)) for _ in range(-(-n_neurons // len(threes)))])[:n_neurons]
+    return [{name: float(rng.uniform(*_GAINS)) for name in threes[three]} for three in order]
+
+
+def _by_layer(encoders: LatentFeatures | Sequence[LatentFeatures]) -> dict[str, LatentFeatures]:
+    several = [encoders] if isinstance(encoders, LatentFeatures) else list(encoders)
+    layers = [each.layer for each in several]
+    if not layers or len(set(layers)) < len(layers):
+        raise ValueError(f"Expected encoders that are cut at different layers, got {', '.join(layers) or 'none'}.")
+    return dict(zip(layers, several, strict=True))
+
+
+def _check_size(features: LatentFeatures, photograph: Path) -> None:
+    """A grid is twice as high and as wide as a photograph, which not every network takes."""
+    images = load_inputs(features, [photograph]).tile(1, 1, 2, 2)
+    try:
+        with torch.no_grad():
+            features(images)
+    except Exception as error:  # networks check their input in any way
+        raise ValueError(
+            f"Expected a network that takes grids of four photographs, {images.shape[2]} x {images.shape[3]} pixels, "
+            f"but it does not ({str(error).splitlines()[0]}). Choose a convolutional one."
+        ) from error
+
+
+def _names(drivers: Sequence[Mapping[str, float]]) -> list[str]:
+    return [f"{' + '.join(neuron)} ({number})" for number, neuron in enumerate(drivers)]
+
+
+def _trial(
+    place: int,
+    drivers: Sequence[Mapping[str, float]],
+    shown: Mapping[str, Tensor],
+    categories: tuple[Sequence[str], Sequence[str]],
+    seed: int,
+) -> Trial:
+    rng = np.random.default_rng([seed, 3, place])
+    neuron = place % len(drivers)
+    driving = sorted(drivers[neuron])
+    contents = factorial_design(driving, [name for name in categories[0] if name not in driving], categories[1], rng)
+    left = {name: rng.permutation(len(photographs)).tolist() for name, photographs in shown.items()}
+    cells = [[shown[name][left[name].pop()] for name in names] for names in contents[:2]]
+    cells.append([shown[contents[2][0]][left[contents[2][0]].pop()], *cells[1][1:]])
+    orders = [rng.permutation(4).tolist() for _ in cells[:2]]
+    laid = [_laid(photographs, order) for photographs, order in zip(cells, [*orders, orders[1]], strict=True)]
+    return Trial(
+        images=torch.stack([grid for grid, _ in laid]),
+        regions=torch.stack([regions for _, regions in laid[:2]]),
+        contents=contents,
+        neuron=neuron,
+    )
+
+
+def _laid(photographs: Sequence[Tensor], order: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """A grid of four photographs, each in the cell that ``order`` gives it, and the region of each."""
+    channels, height, width = photographs[0].shape
+    grid = photographs[0].new_zeros(channels, 2 * height, 2 * width)
+    regions = torch.zeros(4, 2 * height, 2 * width, dtype=torch.bool)
+    for kind, (photograph, cell) in enumerate(zip(photographs, order, strict=True)):
+        row, column = divmod(cell, 2)
+        rows, columns = slice(row * height, (row + 1) * height), slice(column * width, (column + 1) * width)
+        grid[:, rows, columns] = photograph
+        regions[kind, rows, columns] = True
+    return grid, regions

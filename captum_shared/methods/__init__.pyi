@@ -1,0 +1,7 @@
+from .registry import METHODS, Method, methods
+
+__all__ = [
+    "METHODS",
+    "Method",
+    "methods",
+]

@@ -1,0 +1,148 @@
+"""The shared-feature maps, in all their settings."""
+
+from dataclasses import dataclass
+from typing import Final, final
+
+from captum.attr import GuidedBackprop, NoiseTunnel
+from torch import Tensor
+
+from captum_shared.attr.correspondence import SharedCorrespondence
+from captum_shared.attr.layer import LayerSharedAttribution
+from captum_shared.attr.pairs import Pair
+from captum_shared.attr.parallel import ParallelSharedAttribution
+from captum_shared.attr.similarity import NeuronSimilarity
+from captum_shared.encoders.photographs import mid_grey
+from captum_shared.methods.captum import BATCH, Call, cut_at_positions
+from captum_shared.methods.sampling import N_SAMPLES, noise_levels, pair_by_pair
+from captum_shared.neurons.readout import LinearReadout
+
+
+@final
+@dataclass(frozen=True)
+class Features:
+    """Which features count as shared, and from where they are measured.
+
+    Attributes:
+        centred: whether they are measured from the readout's ``feature_mean``; from zero otherwise, as in the paper.
+        excitatory: whether only those count that drive the neuron in both images.
+    """
+
+    centred: bool = False
+    excitatory: bool = False
+
+    def of(self, similarity: NeuronSimilarity) -> NeuronSimilarity:
+        """Return the same neurons with such features.
+
+        Args:
+            similarity: the twins, whose network is shared.
+
+        Returns:
+            Twins of their own.
+
+        Example:
+            >>> from torch import nn
+            >>> readout = LinearReadout([[1.0, 1.0]], feature_mean=[1.0, 2.0])
+            >>> Features().of(NeuronSimilarity(nn.Flatten(), readout)).readout.feature_mean
+            tensor([0., 0.])
+        """
+        readout = similarity.readout
+        if not self.centred:
+            readout = LinearReadout(readout.weight, readout.bias, neuron_names=readout.neuron_names)
+        return NeuronSimilarity(similarity.image_features, readout, excitatory=self.excitatory)
+
+    def shared_by(self, maps: Call) -> Call:
+        """Return a method with these features in place of those of the similarity it is given.
+
+        Args:
+            maps: the method.
+
+        Returns:
+            The method with these features.
+
+        Example:
+            >>> from torch import nn, tensor
+            >>> similarity = NeuronSimilarity(nn.Flatten(), LinearReadout([[1.0, 1.0]], feature_mean=[1.0, 2.0]))
+            >>> pair = tensor([[[[2.0]], [[2.0]]]]), tensor([[[[3.0]], [[2.0]]]])
+            >>> Features(centred=True).shared_by(gradient)(similarity, pair, tensor([0]))[0].flatten()
+            tensor([1., 0.])
+        """
+        return lambda similarity, inputs, target: maps(self.of(similarity), inputs, target)
+
+
+def gradient(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
+    """Compute J_f(x)ᵀh, as in the paper."""
+    return _pair(ParallelSharedAttribution(similarity).attribute(inputs, target))
+
+
+def integrated_gradients(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
+    """Integrate from mid-grey."""
+    grey = tuple(mid_grey(similarity.image_features, images) for images in inputs)
+    method = ParallelSharedAttribution(similarity, "integrated_gradients")
+    return _pair(
+        method.attribute(inputs, target, baselines=grey, n_steps=N_SAMPLES, internal_batch_size=max(BATCH, len(target)))
+    )
+
+
+def smoothgrad(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
+    """Average the gradient maps of noisy copies of the pair."""
+    tunnel = NoiseTunnel(ParallelSharedAttribution(similarity))
+
+    def explain(pair: tuple[Tensor, ...], neuron: Tensor) -> tuple[Tensor, ...]:
+        return tuple(tunnel.attribute(pair, nt_samples=N_SAMPLES, stdevs=noise_levels(pair), target=neuron))
+
+    return _pair(pair_by_pair(explain, inputs, target))
+
+
+def guided(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
+    """Backpropagate h through ReLUs that let only positive gradients pass."""
+    return _pair(ParallelSharedAttribution(similarity, GuidedBackprop).attribute(inputs, target))
+
+
+def layer(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
+    """Compute h times activation at the cut."""
+    cut_at_positions(similarity.image_features, inputs[0])
+    return _pair(LayerSharedAttribution(similarity).attribute(inputs, target))
+
+
+def correspondence(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
+    """Compute which places correspond, at the cut."""
+    return _pair(SharedCorrespondence(similarity).attribute(inputs, target))
+
+
+def refined(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
+    """Compute which places correspond, at the resolution of the images."""
+    return _pair(SharedCorrespondence(similarity).attribute(inputs, target, resolution="refined"))
+
+
+def pixels(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
+    """Backpropagate the shared features of every place, weighted by its correspondence."""
+    return _pair(SharedCorrespondence(similarity).attribute(inputs, target, resolution="pixels"))
+
+
+_MAPS: Final[dict[str, Call]] = {
+    "gradient": gradient,
+    "ig": integrated_gradients,
+    "smoothgrad": smoothgrad,
+    "guided": guided,
+    "layer": layer,
+}
+_CENTRED: Final = Features(centred=True)
+_EXCITATORY: Final = Features(centred=True, excitatory=True)
+
+OURS: Final[dict[str, Call]] = {
+    "ours-recommended": refined,
+    "ours-correspondence": correspondence,
+    "ours-correspondence-pixels": pixels,
+    "ours-paper": Features().shared_by(gradient),
+    **{f"ours-{name}": Features().shared_by(maps) for name, maps in _MAPS.items() if name != "gradient"},
+    **{f"ours-{name}-centred": _CENTRED.shared_by(maps) for name, maps in _MAPS.items()},
+    **{f"ours-{name}-excitatory": _EXCITATORY.shared_by(maps) for name, maps in _MAPS.items()},
+}
+"""All settings by name: the correspondence of places, and the paper's h with any Jacobian, not centred as in the paper,
+centred, and centred with excitatory features only. (Not centred, the features of a ReLU are never negative, so that
+excitatory would mean no more than a positive weight.)"""
+
+
+def _pair(maps: tuple[Tensor, ...]) -> Pair:
+    first, second = maps
+    return first, second

@@ -1,0 +1,77 @@
+"""Tables of text in CSV files, every cell with its line."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from captum_shared._files import write_atomically
+
+
+def read_csv(path: Path, required: Sequence[str], optional: Sequence[str]) -> pd.DataFrame:
+    r"""Read the known columns of a CSV file as text, exactly as it is written: ``007`` stays ``"007"``.
+
+    Args:
+        path: a comma-separated UTF-8 file whose first line names the columns; empty lines are skipped.
+        required: columns that have to be there.
+        optional: columns that are read where they are there; others are left out.
+
+    Returns:
+        One row of strings per row of the file, without the blanks after commas; the index is the line in the file.
+
+    Raises:
+        ValueError: if it is no such file, a column is missing or there twice, a row has too few or too many cells, or
+            there is no row.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "stimuli.csv").write_text("stimulus_id,colour,category\n007,red,body\n")
+        ...     read_csv(Path(folder, "stimuli.csv"), ["stimulus_id"], ["filename", "category"])
+          stimulus_id category
+        2         007     body
+    """
+    rows, lines = [], []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True, skipinitialspace=True)
+            header = [name.strip() for name in next(reader, [])]
+            _check_header(path, header, required)
+            keep = [header.index(name) for name in (*required, *optional) if name in header]
+            for row in reader:
+                if not row:
+                    continue
+                if len(row) != len(header):
+                    raise ValueError(
+                        f"Expected {len(header)} cells in every line of {path}, got {len(row)} in line "
+                        f"{reader.line_num}: complete the file, or quote cells that contain commas."
+                    )
+                rows.append([row[column] for column in keep])
+                lines.append(reader.line_num)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"Expected a comma-separated UTF-8 file at {path}, got: {error}. Export it again.") from error
+    if not rows:
+        raise ValueError(f"Expected rows below the header of {path}, got none.")
+    return pd.DataFrame(rows, columns=[header[column] for column in keep], index=lines, dtype=object)
+
+
+def _check_header(path: Path, header: list[str], required: Sequence[str]) -> None:
+    missing = [name for name in required if name not in header]
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if missing or repeated:
+        raise ValueError(
+            f"Expected the columns {', '.join(required)} once each in the first line of {path}, separated by commas, "
+            f"got {', '.join(header) or 'nothing'}: rename them."
+        )
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table so that :func:`read_csv` gives back the same text, and the same numbers to the last bit.
+
+    Args:
+        table: columns of text, which is quoted, and of numbers; NaN becomes an empty cell.
+        path: the file, written whole or not at all.
+    """
+    with write_atomically(path) as temporary:
+        table.to_csv(temporary, index=False, encoding="utf-8", quoting=csv.QUOTE_NONNUMERIC)

@@ -1,0 +1,184 @@
+"""Long tables, one response a row, in CSV and Parquet files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64
+from numpy import ndarray
+
+from captum_shared._files import write_atomically
+from captum_shared.recordings.formats.access import opened, optional_package
+from captum_shared.recordings.formats.contents import Contents
+from captum_shared.recordings.formats.csv_files import read_csv, write_csv
+from captum_shared.recordings.formats.identifiers import as_text
+from captum_shared.recordings.formats.presentations import Presentations, check_once, one_each
+
+_REQUIRED = ("stimulus_id", "neuroid_id", "response")
+_OPTIONAL = ("repetition", "phase", "region", "subject", "category", "filename")
+_MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
+
+
+def read_long_csv(path: Path) -> Contents:
+    r"""Read a CSV file with the columns ``stimulus_id, neuroid_id, response``, in any order of rows.
+
+    Optional columns: ``repetition, phase, region, subject, category, filename``. Identifiers are text: ``007`` stays
+    ``"007"``. Responses are read to the last bit; an empty cell, ``NaN`` or ``NA`` is a missing one. Rows that repeat
+    image, neuron and phase are repetitions in the order of the file, unless there is a column ``repetition``: then no
+    two rows may be the same in all four.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The means over repetitions, images and neurons in the order of their first row.
+
+    Raises:
+        ValueError: if it is no such file, a response is no number (with its line), a repetition is there twice, or
+            a neuron has two regions or subjects.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "a.csv").write_text("stimulus_id,neuroid_id,response\n007,A,1\n007,A,2\n")
+        ...     read_long_csv(Path(folder, "a.csv")).responses
+        array([[[1.5]]])
+    """
+    table = read_csv(path, _REQUIRED, _OPTIONAL)
+    return _presentations(table, _parsed(table["response"], path)).averaged()
+
+
+def read_parquet(path: Path) -> Contents:
+    """Read a Parquet file with the columns of :func:`read_long_csv`.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The means over repetitions, as there.
+
+    Raises:
+        ImportError: without pyarrow.
+        ValueError: as there, with the number of the row, counted from 1, in the place of the line.
+    """
+    parquet = optional_package("Reading Parquet", "formats", "pyarrow.parquet")
+    with opened(path, "Parquet"):
+        names = parquet.read_schema(path).names
+        columns = [name for name in (*_REQUIRED, *_OPTIONAL) if name in names]
+        table = parquet.read_table(path, columns=columns, partitioning=None).to_pandas()
+    missing = [name for name in _REQUIRED if name not in columns]
+    if missing or not len(table):
+        raise ValueError(
+            f"Expected the columns {', '.join(_REQUIRED)} and at least one row in {path}, got {len(table)} rows of "
+            f"{', '.join(names) or 'nothing'}: rename them."
+        )
+    text = pd.DataFrame({name: as_text(table[name]) for name in columns if name != "response"}, dtype=object)
+    text.index += 1
+    numeric = pd.api.types.is_numeric_dtype(table["response"])
+    cells = table["response"].set_axis(text.index)
+    responses = cells.to_numpy(np.float64, na_value=np.nan) if numeric else _parsed(cells, path)
+    return _presentations(text, responses).averaged()
+
+
+def write_long_csv(path: Path, contents: Contents) -> None:
+    """Write a CSV file that :func:`read_long_csv` reads back to the last bit.
+
+    Args:
+        path: the file.
+        contents: what to write.
+
+    Raises:
+        ValueError: if there are halves, which a table of means cannot hold.
+    """
+    write_csv(_long(contents, path), path)
+
+
+def write_parquet(path: Path, contents: Contents) -> None:
+    """Write a Parquet file that :func:`read_parquet` reads back to the last bit.
+
+    Args:
+        path: the file.
+        contents: what to write.
+
+    Raises:
+        ImportError: without pyarrow.
+        ValueError: if there are halves, which a table of means cannot hold.
+    """
+    optional_package("Writing Parquet", "formats", "pyarrow")
+    table = _long(contents, path)
+    with write_atomically(path) as temporary:
+        table.to_parquet(temporary, engine="pyarrow", index=False)
+
+
+def _parsed(cells: pd.Series, path: Path) -> Float64[ndarray, " row"]:
+    """Numbers out of text; the index of a cell is its line."""
+    numbers = np.empty(len(cells))
+    for position, (line, cell) in enumerate(cells.items()):
+        text = str(cell).strip()
+        try:
+            numbers[position] = np.nan if text.lower() in _MISSING else float(text.replace("_", "?"))
+        except ValueError:
+            raise ValueError(
+                f"Expected a number in every cell of the column 'response' of {path}, got {text!r} in line {line}: "
+                "correct it, or leave it empty if the response is missing."
+            ) from None
+    return numbers
+
+
+def _presentations(table: pd.DataFrame, responses: Float64[ndarray, " row"]) -> Presentations:
+    """Rows of one image, phase and repetition become one presentation."""
+    neuron, names = pd.factorize(table["neuroid_id"])
+    shown = [name for name in ("phase", "stimulus_id", "repetition") if name in table]
+    if "repetition" in table:
+        check_once(table[[*shown, "neuroid_id"]])
+    else:
+        again = table.groupby([*shown, "neuroid_id"], sort=False).cumcount().astype(str)
+        table, shown = table.assign(repetition=again), [*shown, "repetition"]
+    presentation = table.groupby(shown, sort=False).ngroup().to_numpy()
+    matrix = np.full((presentation.max() + 1, len(names)), np.nan)
+    matrix[presentation, neuron] = responses
+    first = table.iloc[np.unique(presentation, return_index=True)[1]]
+
+    def per_neuron(column: str) -> tuple[str, ...]:
+        values = one_each(table["neuroid_id"], table[column], column) if column in table else None
+        return values or ("",) * len(names)
+
+    for column in ("category", "filename"):
+        one_each(table["stimulus_id"], table.get(column), column)
+
+    def per_presentation(column: str) -> tuple[str, ...] | None:
+        return tuple(first[column]) if column in table else None
+
+    return Presentations(
+        responses=matrix,
+        stimulus_ids=tuple(first["stimulus_id"]),
+        neuron_names=tuple(names),
+        regions=per_neuron("region"),
+        subjects=per_neuron("subject"),
+        phases=per_presentation("phase"),
+        repetitions=per_presentation("repetition"),
+        categories=per_presentation("category"),
+        filenames=per_presentation("filename"),
+    )
+
+
+def _long(contents: Contents, path: Path) -> pd.DataFrame:
+    if contents.halves is not None:
+        raise ValueError(
+            f"Cannot write {path}: a long table of mean responses has no place for the halves that this recording "
+            "has. Save it as .nc, .npz or .h5."
+        )
+    phase, image, neuron = (axis.ravel() for axis in np.indices(contents.responses.shape))
+    columns = {
+        "stimulus_id": (contents.stimulus_ids, image),
+        "neuroid_id": (contents.neuron_names, neuron),
+        "phase": (tuple(str(index + 1) for index in range(len(contents.responses))), phase),
+        "region": (contents.regions, neuron),
+        "subject": (contents.subjects, neuron),
+        "category": (contents.categories, image),
+        "filename": (contents.filenames, image),
+    }
+    table = {name: np.array(values, dtype=object)[index] for name, (values, index) in columns.items() if values}
+    return pd.DataFrame({**table, "response": contents.responses.ravel()})

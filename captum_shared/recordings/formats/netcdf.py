@@ -1,0 +1,154 @@
+"""NetCDF: assemblies as Brain-Score writes them, and our own files, told apart by their content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from captum_shared._files import write_atomically
+from captum_shared.recordings.formats.access import opened, optional_package
+from captum_shared.recordings.formats.contents import Contents
+from captum_shared.recordings.formats.identifiers import as_text
+from captum_shared.recordings.formats.named_arrays import PER_IMAGE, PER_NEURON, as_numbers, from_arrays, to_arrays
+from captum_shared.recordings.formats.presentations import Presentations
+
+_FORMAT = "captum_shared_recording"
+_VERSION = 1
+_AXES = {
+    "responses": ("phase", "stimulus", "neuroid"),
+    "halves": ("half", "stimulus", "neuroid"),
+    **dict.fromkeys(PER_IMAGE, ("stimulus",)),
+    **dict.fromkeys(PER_NEURON, ("neuroid",)),
+}
+_NAMES = {  # of the coordinates of an assembly, the older ones last
+    "stimulus_id": ("stimulus_id", "image_id"),
+    "neuroid_id": ("neuroid_id",),
+    "region": ("region",),
+    "subject": ("subject", "animal"),
+    "phase": ("phase",),
+    "repetition": ("repetition",),
+    "category": ("category", "category_name"),
+    "filename": ("filename", "image_file_name"),
+}
+
+
+def read_netcdf(path: Path) -> Contents:
+    """Read an assembly, or what :func:`write_netcdf` wrote.
+
+    An assembly is one array of numbers with the dimensions ``presentation`` and ``neuroid``, in any order, and
+    possibly ``time_bin`` of length 1; the levels of its indices are coordinates, as ``reset_index`` of xarray makes
+    them: ``stimulus_id`` (or ``image_id``) and, optionally, ``repetition``, ``phase``, ``category`` (or
+    ``category_name``), ``filename`` (or ``image_file_name``) along presentations; ``neuroid_id``, ``region``,
+    ``subject`` (or ``animal``) along neuroids.
+
+    Args:
+        path: a netCDF-4 file.
+
+    Returns:
+        The means over repetitions.
+
+    Raises:
+        ImportError: without xarray or h5netcdf.
+        ValueError: if it is damaged, of netCDF-3, has other dimensions or several time bins, or no ``stimulus_id``.
+
+    Example:
+        >>> import tempfile, xarray
+        >>> identifiers = {"stimulus_id": ("presentation", ["hand", "cup", "hand"])}
+        >>> assembly = xarray.DataArray([[1.0], [2.0], [3.0]], identifiers, ("presentation", "neuroid"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     assembly.to_netcdf(folder + "/a.nc", engine="h5netcdf")
+        ...     read_netcdf(Path(folder, "a.nc")).responses.tolist()
+        [[[2.0], [2.0]]]
+    """
+    xarray = optional_package("Reading netCDF", "formats", "xarray", "h5netcdf")
+    with path.open("rb") as file:
+        if file.read(3) == b"CDF":
+            raise ValueError(
+                f"Expected a netCDF-4 file at {path}, got the classic format, netCDF-3: convert it with "
+                "'nccopy -k nc4', or write it with to_netcdf(path, engine='h5netcdf')."
+            )
+    with (
+        opened(path, "netCDF"),
+        xarray.open_dataset(path, engine="h5netcdf", decode_times=False, decode_timedelta=False) as file,
+    ):
+        dataset = file.load()
+    if _FORMAT not in dataset.attrs:
+        return _presentations(dataset, path).averaged()
+    if dataset.attrs[_FORMAT] != _VERSION:
+        raise ValueError(
+            f"Expected version {_VERSION} of the format in {path}, got {dataset.attrs[_FORMAT]}: update captum-shared."
+        )
+    arrays = {name: dataset[name].values for name in dataset.variables}
+    return from_arrays(arrays, path, required=["responses", "stimulus_id"])
+
+
+def write_netcdf(path: Path, contents: Contents) -> None:
+    """Write a netCDF-4 file with named axes, all of it or nothing.
+
+    Args:
+        path: the file.
+        contents: what to write: ``responses`` (phase, stimulus, neuroid), and ``halves`` (half, stimulus, neuroid).
+
+    Raises:
+        ImportError: without xarray or h5netcdf.
+    """
+    xarray = optional_package("Writing netCDF", "formats", "xarray", "h5netcdf")
+    arrays = {
+        name: (_AXES[name], np.array(value, dtype=object) if isinstance(value, tuple) else value)
+        for name, value in to_arrays(contents).items()
+    }
+    coordinates = {name: arrays.pop(name) for name in (*PER_IMAGE, *PER_NEURON) if name in arrays}
+    dataset = xarray.Dataset(arrays, coordinates, {_FORMAT: _VERSION})
+    with write_atomically(path) as temporary:
+        dataset.to_netcdf(temporary, engine="h5netcdf")
+
+
+def _presentations(dataset: Any, path: Path) -> Presentations:
+    responses = as_numbers(_assembly(dataset, path).values, f"the assembly in {path}")
+    n_neurons = responses.shape[1]
+
+    def text(name: str, axis: str) -> tuple[str, ...] | None:
+        for found in _NAMES[name]:
+            if found in dataset.variables and dataset[found].dims == (axis,):
+                return as_text(dataset[found].values)
+        return None
+
+    stimulus_ids = text("stimulus_id", "presentation")
+    if stimulus_ids is None:
+        raise ValueError(
+            f"Expected the coordinate stimulus_id along presentation in {path}, got "
+            f"{', '.join(sorted(dataset.variables))}: write the levels of an index as coordinates, with reset_index."
+        )
+    return Presentations(
+        responses=responses,
+        stimulus_ids=stimulus_ids,
+        neuron_names=text("neuroid_id", "neuroid") or tuple(str(index) for index in range(n_neurons)),
+        regions=text("region", "neuroid") or ("",) * n_neurons,
+        subjects=text("subject", "neuroid") or ("",) * n_neurons,
+        phases=text("phase", "presentation"),
+        repetitions=text("repetition", "presentation"),
+        categories=text("category", "presentation"),
+        filenames=text("filename", "presentation"),
+    )
+
+
+def _assembly(dataset: Any, path: Path) -> Any:
+    """The array (presentation, neuroid) of a dataset; a single time bin is squeezed."""
+    candidates = [array for array in dataset.data_vars.values() if {"presentation", "neuroid"} <= set(array.dims)]
+    if len(candidates) != 1 or set(candidates[0].dims) - {"presentation", "neuroid", "time_bin"}:
+        listed = "; ".join(f"{name} {array.dims}" for name, array in dataset.data_vars.items())
+        raise ValueError(
+            f"Expected one array with the dimensions presentation and neuroid (and time_bin of length 1) in {path}, "
+            f"got {listed or 'none'}: rename or reduce its dimensions, or write one array to a file."
+        )
+    assembly = candidates[0]
+    if "time_bin" in assembly.dims:
+        if assembly.sizes["time_bin"] != 1:
+            raise ValueError(
+                f"Expected one time bin in {path}, got {assembly.sizes['time_bin']}: select one with "
+                "assembly.isel(time_bin=[0]), or average them with assembly.mean('time_bin'), and write that."
+            )
+        assembly = assembly.squeeze("time_bin")
+    return assembly.transpose("presentation", "neuroid")

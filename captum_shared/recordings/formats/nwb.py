@@ -1,0 +1,210 @@
+"""Neurodata Without Borders: spikes of units, counted after the onset of every image."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float64
+from numpy import ndarray
+
+from captum_shared._files import write_atomically
+from captum_shared.recordings.formats.access import opened, optional_package
+from captum_shared.recordings.formats.contents import Contents
+from captum_shared.recordings.formats.identifiers import as_text
+from captum_shared.recordings.formats.presentations import Presentations
+
+_IDENTITY = ("stimulus_id", "image_id", "image_name", "frame", "stimulus_name")
+_OPTIONAL = {"phase": "phases", "repetition": "repetitions", "category": "categories", "filename": "filenames"}
+_NAME = ("neuroid_id", "unit_name")
+_REGION = ("region", "location", "brain_area")
+
+
+@dataclass(frozen=True, eq=False)
+class _Units:
+    names: tuple[str, ...]
+    regions: tuple[str, ...]
+    spike_times: list[Float64[ndarray, " _"]]
+    observed: list[Float64[ndarray, "_ edge"]] | None
+
+
+def read_nwb(path: Path, window: tuple[float, float]) -> Contents:
+    r"""Count the spikes of every unit in a window after the onset of every image.
+
+    .. math:: y = \frac{|\{t : t_\mathrm{onset} + a \le t < t_\mathrm{onset} + b\}|}{b - a}
+
+    The images are those of the table ``trials`` or, where that does not say which image was shown, of the one other
+    table of intervals or stimuli that does, in the first of the columns ``stimulus_id, image_id, image_name, frame,
+    stimulus_name`` there is; rows in which it is empty are no presentations of an image. Onsets are in ``start_time``;
+    ``phase, repetition, category, filename`` are used where they are there. A unit's name is in the column
+    ``neuroid_id`` or ``unit_name``, otherwise it is its id; its region in ``region``, ``location`` or ``brain_area``,
+    otherwise it is the location of its electrode group or first electrode. Where its ``obs_intervals`` do not contain
+    the window, its response is missing.
+
+    Args:
+        path: the file.
+        window: :math:`(a, b)`, seconds after the onset.
+
+    Returns:
+        Spikes per second, averaged over repetitions.
+
+    Raises:
+        ImportError: without pynwb.
+        ValueError: if the window is empty, the file is damaged or has no spike times, or no table, or more than one,
+            says which image was shown.
+    """
+    if len(window) != 2 or not (np.isfinite(window).all() and window[0] < window[1]):
+        raise ValueError(f"Expected a window (start, stop) in seconds after the onset, start < stop, got {window}.")
+    pynwb = optional_package("Reading NWB", "nwb", "pynwb")
+    with opened(path, "NWB"), pynwb.NWBHDF5IO(path, mode="r") as file:
+        nwb = file.read()
+        tables = {"trials": nwb.trials, **dict(nwb.intervals.items()), **dict(nwb.stimulus.items())}
+        columns = {name: _columns(table) for name, table in tables.items() if "start_time" in _names(table)}
+        units = _units(nwb.units) if "spike_times" in _names(nwb.units) else None
+        subject = (nwb.subject.subject_id if nwb.subject else None) or ""
+    presentations = _presented(columns, path)
+    if units is None:
+        raise ValueError(f"Expected units with spike_times in {path}, got none: add the sorted spikes to the file.")
+    labels = {name: tuple(presentations[column]) for column, name in _OPTIONAL.items() if column in presentations}
+    return Presentations(
+        responses=_rates(units, presentations["start_time"].to_numpy(np.float64), window),
+        stimulus_ids=tuple(presentations["stimulus_id"]),
+        neuron_names=units.names,
+        regions=units.regions,
+        subjects=(subject,) * len(units.names),
+        **labels,
+    ).averaged()
+
+
+def write_nwb(
+    path: Path,
+    spike_times: Sequence[Float64[ndarray, " _"]],
+    *,
+    presentations: pd.DataFrame,
+    neuron_names: Sequence[str],
+    regions: Sequence[str],
+    subject: str,
+) -> None:
+    """Write spikes and presentations, all of it or nothing, so that :func:`read_nwb` can count.
+
+    Args:
+        path: the file.
+        spike_times: of each unit, in seconds, ascending.
+        presentations: one row each, with the columns ``start_time`` and ``stop_time`` (seconds), ``stimulus_id`` and
+            any of ``phase, repetition, category, filename`` (text); they become the table of trials.
+        neuron_names: one per unit.
+        regions: one per unit.
+        subject: of all units; NWB has one per file.
+
+    Raises:
+        ImportError: without pynwb.
+        ValueError: if a column is missing, or there is not one name and one region per unit.
+
+    Example:
+        >>> import tempfile
+        >>> shown = pd.DataFrame({"start_time": [0.0, 1.0], "stop_time": [0.5, 1.5], "stimulus_id": ["hand", "cup"]})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "a.nwb")
+        ...     spikes = [np.array([0.1, 0.2, 0.3, 1.06])]
+        ...     write_nwb(file, spikes, presentations=shown, neuron_names=["A"], regions=["MSB"], subject="M1")
+        ...     read_nwb(file, (0.05, 0.25)).responses
+        array([[[10.],
+                [ 5.]]])
+    """
+    missing = {"start_time", "stop_time", "stimulus_id"}.difference(presentations)
+    if missing or not len(spike_times) == len(neuron_names) == len(regions):
+        raise ValueError(
+            "Expected presentations with start_time, stop_time and stimulus_id, and one name and one region per unit, "
+            f"got {', '.join(presentations)}, {len(spike_times)} units, {len(neuron_names)} names and {len(regions)} "
+            "regions."
+        )
+    pynwb = optional_package("Writing NWB", "nwb", "pynwb")
+    vector = pynwb.core.VectorData
+    start = datetime.datetime(2000, 1, 1, tzinfo=datetime.timezone.utc)
+    nwb = pynwb.NWBFile(session_description="responses to images", identifier=path.stem, session_start_time=start)
+    nwb.subject = pynwb.file.Subject(subject_id=subject)
+    nwb.trials = pynwb.epoch.TimeIntervals(
+        name="trials",
+        description="presentations of images",
+        id=list(range(len(presentations))),
+        columns=[vector(name=name, description=name, data=presentations[name].to_list()) for name in presentations],
+    )
+    spikes = vector(name="spike_times", description="in seconds", data=np.concatenate(spike_times))
+    ends = pynwb.core.VectorIndex(name="spike_times_index", data=np.cumsum([*map(len, spike_times)]), target=spikes)
+    names = vector(name="neuroid_id", description="name of the unit", data=list(neuron_names))
+    areas = vector(name="region", description="region of the unit", data=list(regions))
+    ids, columns = list(range(len(spike_times))), [spikes, ends, names, areas]
+    nwb.units = pynwb.misc.Units(name="units", description="sorted spikes", id=ids, columns=columns)
+    with write_atomically(path) as temporary, pynwb.NWBHDF5IO(temporary, mode="w") as file:
+        file.write(nwb)
+
+
+def _names(table: Any) -> tuple[str, ...]:
+    """The columns of a table; none where it is no table."""
+    return tuple(getattr(table, "colnames", ()))
+
+
+def _columns(table: Any) -> pd.DataFrame:
+    """Onsets and the columns of interest, as text."""
+    known = [name for name in (*_IDENTITY, *_OPTIONAL) if name in _names(table)]
+    return pd.DataFrame({"start_time": table["start_time"][:], **{name: as_text(table[name][:]) for name in known}})
+
+
+def _presented(tables: dict[str, pd.DataFrame], path: Path) -> pd.DataFrame:
+    """The one table that says which image was shown, with that column as stimulus_id."""
+    identity = {name: [column for column in _IDENTITY if column in table] for name, table in tables.items()}
+    found = [name for name, columns in identity.items() if columns]
+    if "trials" in found:
+        found = ["trials"]
+    if len(found) != 1:
+        raise ValueError(
+            f"Expected one table of presentations in {path}, trials or intervals with a column "
+            f"{' or '.join(_IDENTITY)}, got {', '.join(found) or 'none'} among {', '.join(tables) or 'no tables'}: add "
+            "the identifier of the image to the trials (add_trial_column), or write the rates to a CSV file."
+        )
+    table = tables[found[0]]
+    identifiers = table[identity[found[0]][0]]
+    return table.assign(stimulus_id=identifiers)[identifiers != ""]
+
+
+def _units(units: Any) -> _Units:
+    columns = _names(units)
+    name = next((column for column in _NAME if column in columns), "id")
+    region = next((as_text(units[column][:]) for column in _REGION if column in columns), None)
+    if region is None and "electrode_group" in columns:
+        region = tuple(group.location for group in units["electrode_group"][:])
+    elif region is None and "electrodes" in columns:
+        location = units["electrodes"].target.table["location"][:]
+        region = tuple(str(location[rows[0]]) if len(rows) else "" for rows in _ragged(units["electrodes"]))
+    return _Units(
+        names=as_text(units[name][:]),
+        regions=region or ("",) * len(units),
+        spike_times=_ragged(units["spike_times"]),
+        observed=_ragged(units["obs_intervals"]) if "obs_intervals" in columns else None,
+    )
+
+
+def _ragged(column: Any) -> list[ndarray]:
+    """The entries of an indexed column, unit by unit."""
+    return np.split(np.asarray(column.target.data[:]), np.asarray(column.data[:-1], dtype=np.int64))
+
+
+def _rates(
+    units: _Units, onsets: Float64[ndarray, " presentation"], window: tuple[float, float]
+) -> Float64[ndarray, "presentation neuron"]:
+    starts, stops = onsets + window[0], onsets + window[1]
+    rates = np.empty((len(onsets), len(units.names)))
+    for unit, spike_times in enumerate(units.spike_times):
+        before_start, before_stop = np.searchsorted(np.sort(spike_times), [starts, stops])
+        rates[:, unit] = (before_stop - before_start) / (window[1] - window[0])
+        if units.observed is not None:
+            begin, end = units.observed[unit].reshape(-1, 2).T
+            observed = (begin <= starts[:, None]) & (stops[:, None] <= end)
+            rates[~observed.any(axis=1), unit] = np.nan
+    rates[np.isnan(onsets)] = np.nan
+    return rates

@@ -1,0 +1,292 @@
+"""Responses of many neurons to many images, matched by identifier, from and to the file formats of the field."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64
+from numpy import ndarray
+from PIL import Image
+from torch import Tensor
+
+from captum_shared.images import load_images
+from captum_shared.recordings.formats.by_extension import read_contents, write_contents
+from captum_shared.recordings.formats.contents import Contents, check_axes
+from captum_shared.recordings.formats.identifiers import Choice, check_distinct, chosen_positions, first_ten
+from captum_shared.recordings.formats.image_files import image_files
+from captum_shared.recordings.formats.named_arrays import as_numbers
+from captum_shared.recordings.formats.stimulus_table import StimulusTable
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """Responses of neurons to images, with what is known of both.
+
+    Every attribute of an image is in the order of ``stimulus_ids``, every attribute of a neuron in the order of
+    ``neuron_names``. Nothing is matched by the order of rows in a file.
+
+    Attributes:
+        responses: (phase, image, neuron) in float64, the mean over the repetitions of an image in one phase;
+            NaN where nothing was recorded. Any unit; spikes per second where it is read from NWB.
+        stimulus_ids: one distinct identifier per image.
+        categories: one per image, ``""`` where it is unknown.
+        neuron_names: one distinct name per neuron.
+        regions: one per neuron, ``""`` where it is unknown.
+        subjects: one per neuron, ``""`` where it is unknown.
+        paths: the file of each image; None: no image files are known.
+        halves: (2, image, neuron), means over the odd and over the even repetitions, where there is one phase and
+            an image was repeated; otherwise None.
+
+    Raises:
+        ValueError: if a shape does not fit, an identifier or a name is empty or repeated (the first ten are listed),
+            or a response is infinite or no number.
+
+    Example:
+        >>> responses = np.array([[[4.0, 1.0], [np.nan, 3.0]], [[2.0, 1.0], [np.nan, 5.0]]])
+        >>> recording = Recording(responses, ("hand", "cup"), ("body", "object"), ("A", "B"), ("MSB", "MSB"), ("", ""))
+        >>> recording.mean
+        array([[ 3.,  1.],
+               [nan,  4.]])
+        >>> recording.select(images=recording.in_category("object"), neurons=["B"]).mean
+        array([[4.]])
+    """
+
+    responses: Float64[ndarray, "phase image neuron"]
+    stimulus_ids: tuple[str, ...]
+    categories: tuple[str, ...]
+    neuron_names: tuple[str, ...]
+    regions: tuple[str, ...]
+    subjects: tuple[str, ...]
+    paths: tuple[Path, ...] | None = None
+    halves: Float64[ndarray, "half image neuron"] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("responses", "halves"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, as_numbers(getattr(self, name), name))
+        images = {"stimulus_ids": self.stimulus_ids, "categories": self.categories, "paths": self.paths}
+        neurons = {"neuron_names": self.neuron_names, "regions": self.regions, "subjects": self.subjects}
+        check_axes(self.responses, images=images, neurons=neurons, halves=self.halves)
+        check_distinct(self.stimulus_ids, "stimulus_ids")
+        check_distinct(self.neuron_names, "neuron_names")
+        infinite = np.argwhere(np.isinf(self.responses if self.halves is None else [*self.responses, *self.halves]))
+        if len(infinite):
+            where = (f"{self.neuron_names[neuron]} to {self.stimulus_ids[image]}" for _, image, neuron in infinite)
+            raise ValueError(f"Expected finite responses, NaN where missing, got infinite ones of {first_ten(where)}.")
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        images: str | os.PathLike[str] | None = None,
+        stimuli: str | os.PathLike[str] | None = None,
+        window: tuple[float, float] = (0.05, 0.25),
+    ) -> Recording:
+        r"""Read a recording, and find its images.
+
+        The format is told by the extension, and described at its reader in :mod:`captum_shared.recordings.formats`:
+        ``.npz`` and ``.npy``, long ``.csv`` and ``.parquet``, ``.nc`` (assemblies as Brain-Score writes them, and our
+        own), ``.h5``, ``.nwb``. Repetitions are averaged. What is known of the images comes from a table
+        ``stimulus_id,filename,category``: ``stimuli``, otherwise ``stimuli.csv`` in ``images``, otherwise
+        (``.npz`` and ``.npy``) the CSV file of the same name, otherwise ``stimuli.csv`` beside the recording;
+        otherwise from the recording itself; otherwise from the names of the files below ``images``, with the
+        sub-folder as the category.
+
+        Images are in the order of the table, otherwise of their first occurrence in the recording; images that only
+        the table has are left out.
+
+        Args:
+            path: the recording.
+            images: the folder of the image files. Default: that of the table, or of the recording; there are no
+                ``paths`` then if none of the files is there.
+            stimuli: the table of the images, a CSV file.
+            window: seconds after the onset of an image in which spikes are counted; for NWB only.
+
+        Returns:
+            The recording.
+
+        Raises:
+            FileNotFoundError: if the recording, the table, the folder or some of the images are missing.
+            ImportError: if the format needs a package that is not installed; the extra that has it is named.
+            ValueError: if the file is damaged or not what its extension tells, an identifier is unknown or repeated
+                (the first ten are listed), or a response is no number.
+
+        Example:
+            >>> import tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     _ = Path(folder, "a.csv").write_text("stimulus_id,neuroid_id,response\n007,A,1.5\n")
+            ...     _ = Path(folder, "stimuli.csv").write_text("stimulus_id,filename,category\n007,7.png,body\n")
+            ...     recording = Recording.load(folder + "/a.csv")
+            >>> recording.stimulus_ids, recording.categories, recording.mean
+            (('007',), ('body',), array([[1.5]]))
+        """
+        source, folder = Path(path), None if images is None else Path(images)
+        if folder is not None and not folder.is_dir():
+            raise FileNotFoundError(f"Expected a folder of images, got no folder at {folder}: check the path.")
+        contents = read_contents(source, window)
+        table = StimulusTable.beside(source, folder) if stimuli is None else StimulusTable.read(Path(stimuli))
+        named_from = source.parent
+        if table is not None:
+            contents, named_from = table.describe(contents), (table.source if table.filenames else source).parent
+        if contents.stimulus_ids is None:
+            raise ValueError(
+                f"Expected a table of the images of {source}, as it has no stimulus_id, got none: write "
+                f"{source.with_suffix('.csv')} with the columns stimulus_id,filename,category, or give stimuli=."
+            )
+        paths, categories = image_files(contents, folder, named_from)
+        return cls(
+            responses=contents.responses,
+            stimulus_ids=contents.stimulus_ids,
+            categories=contents.categories or categories,
+            neuron_names=contents.neuron_names,
+            regions=contents.regions,
+            subjects=contents.subjects,
+            paths=paths,
+            halves=contents.halves,
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the recording to a file that :meth:`load` reads back to the last bit, all of it or nothing.
+
+        Args:
+            path: a file ending in ``.nc`` (netCDF, recommended), ``.npz``, ``.h5``, ``.csv`` or ``.parquet``; an
+                existing one is replaced. Image files are named in it, relative to its folder, not copied.
+
+        Raises:
+            ImportError: if the format needs a package that is not installed.
+            ValueError: if the extension is another, or the format is a long table and there are ``halves``, for
+                which that has no place.
+
+        Example:
+            >>> import tempfile
+            >>> recording = Recording(np.eye(2)[None], ("a", "b"), ("", ""), ("A", "B"), ("", ""), ("", ""))
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     recording.save(folder + "/recording.nc")
+            ...     Recording.load(folder + "/recording.nc").mean
+            array([[1., 0.],
+                   [0., 1.]])
+        """
+        target = Path(path)
+        filenames = None if self.paths is None else tuple(_relative(file, target.parent) for file in self.paths)
+        contents = Contents(
+            responses=self.responses,
+            stimulus_ids=self.stimulus_ids,
+            neuron_names=self.neuron_names,
+            regions=self.regions,
+            subjects=self.subjects,
+            categories=self.categories if any(self.categories) else None,
+            filenames=filenames,
+            halves=self.halves,
+        )
+        write_contents(target, contents)
+
+    @property
+    def n_phases(self) -> int:
+        """Number of phases, at least 1."""
+        return len(self.responses)
+
+    @property
+    def n_images(self) -> int:
+        """Number of images, at least 1."""
+        return len(self.stimulus_ids)
+
+    @property
+    def n_neurons(self) -> int:
+        """Number of neurons, at least 1."""
+        return len(self.neuron_names)
+
+    @property
+    def mean(self) -> Float64[ndarray, "image neuron"]:
+        """Mean over the phases in which there is a response, (image, neuron); NaN where there is none."""
+        recorded = ~np.isnan(self.responses)
+        total, count = np.where(recorded, self.responses, 0.0).sum(axis=0), recorded.sum(axis=0)
+        mean: ndarray = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+        return mean
+
+    def in_category(self, name: str) -> Bool[ndarray, " image"]:
+        """Whether each image is of a category.
+
+        Args:
+            name: the category.
+
+        Returns:
+            A mask, (image,), true for at least one image.
+
+        Raises:
+            ValueError: if no image is of the category; those there are are listed.
+        """
+        mask = np.array([category == name for category in self.categories])
+        if not mask.any():
+            listed = ", ".join(f"{found or '(none)'} ({n} images)" for found, n in Counter(self.categories).items())
+            raise ValueError(f"Expected images of the category {name!r}, got none; there are: {listed}.")
+        return mask
+
+    def select(self, *, images: Choice | None = None, neurons: Choice | None = None) -> Recording:
+        """Keep some of the images or neurons, in the order asked for.
+
+        Args:
+            images: a mask (image,), or positions from 0 to ``n_images - 1``, or identifiers; None: all.
+            neurons: a mask (neuron,), or positions from 0 to ``n_neurons - 1``, or names; None: all.
+
+        Returns:
+            A recording of these.
+
+        Raises:
+            TypeError: if a choice is none of these.
+            ValueError: if one does not exist (the first ten are listed), is chosen twice, or none is chosen.
+        """
+        rows = chosen_positions(images, self.stimulus_ids, "image")
+        columns = chosen_positions(neurons, self.neuron_names, "neuron")
+
+        def pick(values: tuple[Any, ...], positions: ndarray) -> tuple[Any, ...]:
+            return tuple(values[position] for position in positions)
+
+        return Recording(
+            responses=self.responses[:, rows][:, :, columns],
+            stimulus_ids=pick(self.stimulus_ids, rows),
+            categories=pick(self.categories, rows),
+            neuron_names=pick(self.neuron_names, columns),
+            regions=pick(self.regions, columns),
+            subjects=pick(self.subjects, columns),
+            paths=None if self.paths is None else pick(self.paths, rows),
+            halves=None if self.halves is None else self.halves[:, rows][:, :, columns],
+        )
+
+    def load_images(
+        self, preprocess: Callable[[Image.Image], Tensor], *, progress: bool = False
+    ) -> Float[Tensor, "image channel height width"]:
+        """Read and preprocess the images, as :func:`captum_shared.images.load_images` does.
+
+        Args:
+            preprocess: from an RGB image to a tensor (channel, height, width).
+            progress: whether to show a progress bar.
+
+        Returns:
+            One tensor, in the order of ``stimulus_ids``.
+
+        Raises:
+            FileNotFoundError: if a file is missing.
+            ValueError: if no image files are known, or one cannot be read.
+        """
+        if self.paths is None:
+            raise ValueError(
+                "Expected a recording with image files, got one without paths: load it with images=, the folder of "
+                "the image files."
+            )
+        return load_images(self.paths, preprocess, progress=progress)
+
+
+def _relative(file: Path, folder: Path) -> str:
+    """The name of a file seen from a folder, as both are written; absolute where there is no way (other drives)."""
+    try:
+        return Path(os.path.relpath(file, folder)).as_posix()
+    except ValueError:
+        return file.absolute().as_posix()

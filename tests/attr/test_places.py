@@ -1,0 +1,396 @@
+"""The mathematics of correspondence against loops over images, positions, windows, features and neurons."""
+
+import math
+from dataclasses import dataclass
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from toys import hand_weights, seeded
+
+from captum_shared.attr.places import SHARPNESS, WINDOW, agreement, local_drive, local_features, refined, shared_places
+from captum_shared.attr.similarity import shared_weights
+
+seeds = st.integers(0, 10_000)
+
+
+def nearest_odd(number: float) -> int:
+    return min(range(1, 99, 2), key=lambda odd: (abs(odd - number), -odd))
+
+
+def slow_window(activation: Tensor, mean: Tensor, window: float) -> list[Tensor]:
+    """x_p of every position of one activation (feature, row, column), row by row."""
+    _, rows, columns = activation.shape
+    above, beside = nearest_odd(window * rows) // 2, nearest_odd(window * columns) // 2
+    found = []
+    for row in range(rows):
+        for column in range(columns):
+            inside = [
+                activation[:, i, j] - mean
+                for i in range(max(0, row - above), min(rows, row + above + 1))
+                for j in range(max(0, column - beside), min(columns, column + beside + 1))
+            ]
+            found.append(sum(inside, torch.zeros_like(mean)) / len(inside))
+    return found
+
+
+def slow_cosine(first: Tensor, second: Tensor) -> float:
+    norms = math.sqrt(float(first @ first)) * math.sqrt(float(second @ second))
+    return float(first @ second) / norms if norms > 0 else 0.0
+
+
+@dataclass
+class Slow:
+    """All of one pair and one neuron, in plain loops; activations (feature, row, column)."""
+
+    first: Tensor
+    second: Tensor
+    weight: Tensor
+    mean: Tensor
+    population: Tensor
+    window: float = WINDOW
+    sharpness: float = SHARPNESS
+
+    def drive(self, activation: Tensor) -> list[float]:
+        each = [max(0.0, float(self.weight @ x)) for x in slow_window(activation, self.mean, self.window)]
+        return [one / sum(each) if sum(each) > 0 else 0.0 for one in each]
+
+    def agreement(self, x: Tensor, y: Tensor) -> float:
+        answers = [torch.stack([neuron @ one for neuron in self.population]) for one in (x, y)]
+        return (max(0.0, slow_cosine(x, y)) * max(0.0, slow_cosine(answers[0], answers[1]))) ** self.sharpness
+
+    def correspondence(self) -> list[list[float]]:
+        first, second = (slow_window(a, self.mean, self.window) for a in (self.first, self.second))
+        ours, theirs = self.drive(self.first), self.drive(self.second)
+        return [
+            [ours[p] * self.agreement(first[p], second[q]) * theirs[q] for q in range(len(second))]
+            for p in range(len(first))
+        ]
+
+    def maps(self) -> tuple[Tensor, Tensor]:
+        c = self.correspondence()
+        ours = [sum(row) for row in c]
+        theirs = [sum(row[q] for row in c) for q in range(len(c[0]))]
+        return (
+            torch.tensor(ours, dtype=torch.float64).reshape(1, *self.first.shape[1:]),
+            torch.tensor(theirs, dtype=torch.float64).reshape(1, *self.second.shape[1:]),
+        )
+
+    def shared(self) -> tuple[Tensor, Tensor]:
+        """V and V'."""
+        c = self.correspondence()
+        ours, theirs = torch.zeros_like(self.first), torch.zeros_like(self.second)
+        columns, other_columns = self.first.shape[2], self.second.shape[2]
+        for p, row in enumerate(c):
+            for q, one in enumerate(row):
+                here, there = divmod(p, columns), divmod(q, other_columns)
+                h = hand_weights(
+                    self.first[:, here[0], here[1]], self.second[:, there[0], there[1]], self.weight, self.mean
+                )
+                ours[:, here[0], here[1]] += one * h
+                theirs[:, there[0], there[1]] += one * h
+        return ours, theirs
+
+
+def slow_upsampled(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear interpolation of (row, column) between the centres of positions."""
+    found = torch.zeros(size, dtype=torch.float64)
+    for row in range(size[0]):
+        for column in range(size[1]):
+            y = (row + 0.5) * values.shape[0] / size[0] - 0.5
+            x = (column + 0.5) * values.shape[1] / size[1] - 0.5
+            y, x = min(max(y, 0.0), values.shape[0] - 1), min(max(x, 0.0), values.shape[1] - 1)
+            for i in {math.floor(y), math.ceil(y)}:
+                for j in {math.floor(x), math.ceil(x)}:
+                    found[row, column] += (1 - abs(y - i)) * (1 - abs(x - j)) * values[i, j]
+    return found
+
+
+def slow_refined(layer_map: Tensor, relevances: list[Tensor], size: tuple[int, int]) -> Tensor:
+    """Of one image: layer map and relevances (row, column)."""
+    product = slow_upsampled(layer_map, size)
+    for relevance in relevances:
+        product = product * slow_upsampled(relevance, size)
+    if float(product.sum()) == 0:
+        product = slow_upsampled(layer_map, size)
+    return product * float(layer_map.sum()) / float(product.sum()) if float(product.sum()) > 0 else product
+
+
+def fast(pair: tuple[Tensor, Tensor], weight: Tensor, mean: Tensor, population: Tensor) -> Tensor:
+    """C from the functions under test."""
+    first, second = (local_features(activation, mean) for activation in pair)
+    drives = local_drive(first, weight)[:, :, None] * local_drive(second, weight)[:, None]
+    return drives * agreement(first, second, population)
+
+
+def toy(
+    seed: int, n: int = 2, sizes: tuple[tuple[int, int], ...] = ((3, 4), (5, 2))
+) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor, Tensor]:
+    """Activations of a batch of pairs with 4 features, the weights of each pair's neuron, the mean, all 3 neurons."""
+    first, second = (seeded(seed + i, n, 4, *size).relu() for i, size in enumerate(sizes))
+    population = seeded(seed + 2, 3, 4)
+    return (first, second), population[torch.arange(n) % 3], 0.4 * seeded(seed + 3, 4).abs(), population
+
+
+# Against loops ------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=15)
+@given(seeds, st.sampled_from([((3, 4), (5, 2)), ((1, 1), (4, 4)), ((6, 6), (6, 6)), ((9, 1), (2, 7))]))
+def test_everything_equals_plain_loops(seed: int, sizes: tuple[tuple[int, int], ...]) -> None:
+    pair, weight, mean, population = toy(seed, sizes=sizes)
+    found = fast(pair, weight, mean, population)
+    shared = shared_places(found, pair, weight, mean)
+    for i in range(2):
+        slow = Slow(pair[0][i], pair[1][i], weight[i], mean, population)
+        torch.testing.assert_close(found[i], torch.tensor(slow.correspondence(), dtype=torch.float64))
+        for one, expected in zip(shared, slow.shared(), strict=True):
+            torch.testing.assert_close(one[i], expected)
+
+
+@pytest.mark.parametrize("window", [0.0, 0.2, 1 / 3, 0.5, 0.9, 1.0])
+def test_windows_equal_plain_loops(window: float) -> None:
+    mean = seeded(1, 3)
+    for rows in range(1, 10):
+        activation = seeded(rows, 2, 3, rows, 7)
+        found = local_features(activation, mean, window)
+        for i in range(2):
+            torch.testing.assert_close(found[i], torch.stack(slow_window(activation[i], mean, window)))
+
+
+@pytest.mark.parametrize(("side", "expected"), [(1, 1), (5, 1), (6, 3), (8, 3), (12, 5), (13, 5), (18, 7), (27, 9)])
+def test_a_third_is_the_nearest_odd_number_of_positions(side: int, expected: int) -> None:
+    spot = torch.zeros(1, 1, side, 1)
+    spot[0, 0, side // 2] = 1
+    assert int((local_features(spot, torch.zeros(1)) > 0).sum()) == expected
+    assert expected == nearest_odd(side / 3)
+
+
+@pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
+def test_agreement_equals_plain_loops_at_any_sharpness(sharpness: float) -> None:
+    x, y, population = seeded(1, 2, 5, 4), seeded(2, 2, 3, 4), seeded(3, 6, 4)
+    found = agreement(x, y, population, sharpness=sharpness)
+    slow = Slow(x, y, population[0], x[0, 0], population, sharpness=sharpness)
+    expected = [[[slow.agreement(x[i, p], y[i, q]) for q in range(3)] for p in range(5)] for i in range(2)]
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
+    assert (found > 0).any()
+    assert (found == 0).any()
+
+
+@settings(max_examples=15)
+@given(seeds, st.sampled_from([[], [(4, 4)], [(4, 5), (7, 6)], [(2, 2), (9, 9)]]), st.booleans())
+def test_refinement_equals_plain_loops(seed: int, sizes: list[tuple[int, int]], silent: bool) -> None:
+    layer_map = seeded(seed, 2, 1, 3, 2).relu()
+    relevances = [seeded(seed + 1 + i, 2, 1, *size).relu() for i, size in enumerate(sizes)]
+    if silent and relevances:
+        relevances[-1][0] = 0
+    found = refined(layer_map, relevances, (9, 8))
+    for i in range(2):
+        expected = slow_refined(layer_map[i, 0], [one[i, 0] for one in relevances], (9, 8))
+        torch.testing.assert_close(found[i, 0], expected)
+
+
+# By hand ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_correspondence_by_hand() -> None:
+    # Two features, three places in a row, no averaging at 1/3 of 3. Neuron 0 is driven by feature 0, neuron 1 by
+    # feature 1. The image has (3, 0), (1, 1) and (0, 2); the reference (2, 0), (0, 5) and (-1, 0).
+    first = torch.tensor([[[[3.0, 1.0, 0.0]], [[0.0, 1.0, 2.0]]]])
+    second = torch.tensor([[[[2.0, 0.0, -1.0]], [[0.0, 5.0, 0.0]]]])
+    eye, mean = torch.eye(2), torch.zeros(2)
+    found = fast((first, second), eye[:1], mean, eye)
+    # D is 3/4, 1/4 and 0; D' is 1, 0 and 0; cos of (1, 1) and (2, 0) is the root of 1/2, to the power 2 times 3
+    torch.testing.assert_close(found[0], torch.tensor([[0.75, 0, 0], [0.25 / 8, 0, 0], [0, 0, 0]]))
+    of_neuron_1 = fast((first, second), eye[1:], mean, eye)
+    # D is 0, 1/3 and 2/3; D' is 0, 1 and 0
+    torch.testing.assert_close(of_neuron_1[0], torch.tensor([[0, 0, 0], [0, 1 / 24, 0], [0, 2 / 3, 0]]))
+
+
+def test_the_population_tells_apart_what_features_do_not() -> None:
+    x = torch.tensor([[[4.0, 3.0]]])
+    y = torch.tensor([[[4.0, -3.0]]])
+    assert agreement(x, y, torch.eye(2), sharpness=1.0).item() == pytest.approx(0.28**2)
+    assert agreement(x, y, torch.tensor([[1.0, 0.0]]), sharpness=1.0).item() == pytest.approx(0.28)
+    assert agreement(x, y, torch.tensor([[0.0, 1.0]]), sharpness=1.0).item() == 0
+
+
+def test_shared_features_of_places_by_hand() -> None:
+    # One place against two: (3, 4) against (3, 4), h = (9, 16) / 25, and against (4, -3), h = (12, -12) / 25
+    first = torch.tensor([[[[3.0]], [[4.0]]]])
+    second = torch.tensor([[[[3.0, 4.0]], [[4.0, -3.0]]]])
+    weight, mean = torch.ones(1, 2), torch.zeros(2)
+    given_c = torch.tensor([[[0.5, 0.1]]])
+    ours, theirs = shared_places(given_c, (first, second), weight, mean)
+    torch.testing.assert_close(ours[0, :, 0, 0], torch.tensor([4.5 + 1.2, 8.0 - 1.2]) / 25)
+    torch.testing.assert_close(theirs[0, :, 0], torch.tensor([[4.5, 1.2], [8.0, -1.2]]) / 25)
+    ours, theirs = shared_places(given_c, (first, second), weight, mean, excitatory=True)
+    torch.testing.assert_close(ours[0, :, 0, 0], torch.tensor([4.5 + 1.2, 8.0]) / 25)
+    torch.testing.assert_close(theirs[0, :, 0], torch.tensor([[4.5, 1.2], [8.0, 0.0]]) / 25)
+
+
+@pytest.mark.parametrize("excitatory", [False, True])
+def test_images_of_one_place_share_what_the_paper_says(excitatory: bool) -> None:
+    pair, weight, mean, _ = toy(5, sizes=((1, 1), (1, 1)))
+    ours, theirs = shared_places(torch.ones(2, 1, 1).double(), pair, weight, mean, excitatory=excitatory)
+    v, r = (activation.flatten(1) - mean for activation in pair)
+    expected = shared_weights(v, r, weight, excitatory=excitatory)
+    torch.testing.assert_close(ours.flatten(1), expected)
+    torch.testing.assert_close(theirs.flatten(1), expected)
+
+
+def test_a_refined_map_by_hand() -> None:
+    # up(M) is 3, 3, 1, 1 and up(R) 1, 2, 0, 1: their product 3, 6, 0, 1, brought to the sum of M
+    layer_map = torch.tensor([[[[3.0], [3.0], [1.0], [1.0]]]])
+    relevance = torch.tensor([[[[1.0], [2.0], [0.0], [1.0]]]])
+    found = refined(layer_map, [relevance, torch.full((1, 1, 2, 1), 7.0)], (4, 1))
+    torch.testing.assert_close(found.flatten(), torch.tensor([1.2, 2.4, 0.0, 0.4]) * 2)
+
+
+# Properties ---------------------------------------------------------------------------------------------------------
+
+
+@given(seeds)
+def test_swapping_the_pair_transposes(seed: int) -> None:
+    pair, *neuron = toy(seed)
+    found, swapped = fast(pair, *neuron), fast(pair[::-1], *neuron)
+    torch.testing.assert_close(swapped, found.mT)
+    shared, other = (shared_places(c, p, *neuron[:2]) for c, p in ((found, pair), (swapped, pair[::-1])))
+    torch.testing.assert_close(other, shared[::-1])
+
+
+@given(seeds)
+def test_shares_lie_between_0_and_1(seed: int) -> None:
+    pair, weight, mean, population = toy(seed, n=3)
+    first, second = (local_features(activation, mean) for activation in pair)
+    drives = local_drive(first, weight).sum(1)
+    torch.testing.assert_close(drives, (((first @ weight[:, :, None]) > 0).any(1)).double()[:, 0])
+    alike = agreement(first, second, population)
+    assert float(alike.min()) >= 0
+    assert float(alike.max()) <= 1
+    found = fast(pair, weight, mean, population)
+    assert float(found.min()) >= 0
+    assert float(found.sum((1, 2)).max()) <= 1 + 1e-12
+
+
+def test_rounding_does_not_lift_agreement_above_1() -> None:
+    x = seeded(1, 1, 400, 7, dtype=torch.float32)
+    population = seeded(2, 5, 7, dtype=torch.float32)
+    found = agreement(x, 3 * x, population)
+    assert float(found.max()) == 1
+    torch.testing.assert_close(found[0].diagonal(), torch.ones(400), rtol=1e-5, atol=0)
+
+
+@given(seeds, st.sampled_from([1e-30, 1e-3, 7.0, 1e30]), st.sampled_from([1e-30, 1e-3, 7.0, 1e30]))
+def test_units_of_responses_and_of_features_have_no_effect(seed: int, of_responses: float, of_features: float) -> None:
+    (first, second), weight, mean, population = toy(seed)
+    pair = first.float(), second.float()
+    weight, mean, population = weight.float(), mean.float(), population.float()
+    scaled = pair[0] * of_features, pair[1] * of_features
+    other = weight * of_responses, mean * of_features, population * of_responses
+    if 1e-30 < of_responses * of_features < 1e30:
+        torch.testing.assert_close(fast(scaled, *other), fast(pair, weight, mean, population), rtol=1e-3, atol=1e-6)
+    c = fast(pair, weight, mean, population)
+    found, expected = shared_places(c, scaled, weight, other[1]), shared_places(c, pair, weight, mean)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
+
+
+@given(seeds, st.randoms(use_true_random=False))
+def test_the_order_of_positions_has_no_effect(seed: int, random: object) -> None:
+    x, y, population = seeded(seed, 2, 6, 4), seeded(seed + 1, 2, 5, 4), seeded(seed + 2, 3, 4)
+    order = list(range(6))
+    random.shuffle(order)  # type: ignore[attr-defined]
+    torch.testing.assert_close(agreement(x[:, order], y, population), agreement(x, y, population)[:, order])
+    torch.testing.assert_close(
+        local_drive(x[:, order], population[:2]), local_drive(x, population[:2])[:, order], rtol=1e-12, atol=0
+    )
+    c = seeded(seed + 3, 2, 6, 5).abs()
+    first, second = x.mT[:, :, None], y.mT[:, :, None]
+    ours, theirs = shared_places(c, (first, second), population[:2], population[2])
+    moved = shared_places(c[:, order], (first[..., order], second), population[:2], population[2])
+    torch.testing.assert_close(moved, (ours[..., order], theirs))
+
+
+@given(seeds)
+def test_a_batch_is_its_pairs_one_by_one(seed: int) -> None:
+    pair, weight, mean, population = toy(seed, n=3)
+    found = fast(pair, weight, mean, population)
+    shared = shared_places(found, pair, weight, mean)
+    relevance = seeded(seed, 3, 1, 4, 4).relu()
+    maps = refined(found.sum(2).reshape(3, 1, 3, 4), [relevance], (6, 6))
+    for i in range(3):
+        one = pair[0][i, None], pair[1][i, None]
+        c = fast(one, weight[i, None], mean, population)
+        torch.testing.assert_close(c[0], found[i])
+        for alone, all_together in zip(shared_places(c, one, weight[i, None], mean), shared, strict=True):
+            torch.testing.assert_close(alone[0], all_together[i])
+        alone = refined(c.sum(2).reshape(1, 1, 3, 4), [relevance[i, None]], (6, 6))
+        torch.testing.assert_close(alone[0], maps[i])
+
+
+@given(seeds)
+def test_two_images_share_no_more_than_each_with_itself(seed: int) -> None:
+    """With nothing negative A is a product of kernels, so that the inequality of Cauchy and Schwarz holds."""
+    pair, _, _, population = toy(seed, sizes=((3, 4), (3, 4)))
+    neuron = population.abs()[:2], torch.zeros(4).double(), population.abs()
+    between = fast(pair, *neuron).sum((1, 2))
+    first, second = (fast((one, one), *neuron) for one in pair)
+    torch.testing.assert_close(first, first.mT)
+    bound = (first.sum((1, 2)) * second.sum((1, 2))).sqrt()
+    assert bool((between <= bound + 1e-12).all())
+    assert bool((between > 0).all())
+
+
+def test_images_that_are_alike_all_over_share_all() -> None:
+    one = seeded(1, 1, 4, 1, 1).abs().expand(1, 4, 3, 3)
+    population = seeded(2, 3, 4).abs()
+    found = fast((one, 2 * one), population[:1], torch.zeros(4).double(), population)
+    torch.testing.assert_close(found, torch.full((1, 9, 9), 1 / 81).double())
+
+
+@given(seeds)
+def test_refining_keeps_the_sum(seed: int) -> None:
+    layer_map = seeded(seed, 2, 1, 3, 3).relu()
+    relevances = [seeded(seed + 1, 2, 1, 5, 5).relu(), seeded(seed + 2, 2, 1, 2, 2).relu()]
+    found = refined(layer_map, relevances, (8, 7))
+    torch.testing.assert_close(found.sum((1, 2, 3)), layer_map.sum((1, 2, 3)))
+    assert float(found.min()) >= 0
+    torch.testing.assert_close(refined(layer_map, [1e-200 * each for each in relevances], (8, 7)), found)
+
+
+# Nothing there ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("silent", ["image", "reference", "neuron", "population", "all"])
+def test_where_there_is_nothing_there_is_zero(silent: str) -> None:
+    (first, second), weight, _, population = toy(3)
+    mean = torch.zeros(4).double()
+    first = first * (silent not in ("image", "all"))
+    second = second * (silent not in ("reference", "all"))
+    weight = weight * (silent not in ("neuron", "all"))
+    population = population * (silent not in ("population", "all"))
+    found = fast((first, second), weight, mean, population)
+    assert not found.any()
+    flat = torch.ones(2, 12, 10).double() / 120
+    shared = shared_places(flat, (first, second), weight, mean)
+    assert all(bool(one.isfinite().all()) for one in shared)
+    assert any(bool(one.any()) for one in shared) == (silent == "population")
+    assert not refined(found.sum(2).reshape(2, 1, 3, 4), [torch.ones(2, 1, 6, 6).double()], (6, 6)).any()
+
+
+def test_places_that_inhibit_have_no_share() -> None:
+    x = torch.tensor([[[1.0], [-1.0]], [[-1.0], [-2.0]]])
+    assert local_drive(x, torch.ones(2, 1)).tolist() == [[1, 0], [0, 0]]
+
+
+def test_relevances_that_are_silent_or_exclude_each_other_leave_the_layer_map() -> None:
+    layer_map = seeded(1, 1, 1, 3, 3).abs()
+    left, right = torch.zeros(2, 1, 1, 8, 8).double()
+    left[..., :4], right[..., 4:] = 1, 1
+    plain = refined(layer_map, [], (8, 8))
+    torch.testing.assert_close(refined(layer_map, [left, right], (8, 8)), plain)
+    torch.testing.assert_close(refined(layer_map, [torch.zeros(1, 1, 8, 8).double()], (8, 8)), plain)
+    assert refined(layer_map, [left], (8, 8))[..., 4:].sum() == 0
+    torch.testing.assert_close(refined(layer_map, [], (3, 3)), layer_map)

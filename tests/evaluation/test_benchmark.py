@@ -1,0 +1,554 @@
+"""Methods on pairs of known answer: scores, intervals, interruptions, the table, the figure and the command."""
+
+import dataclasses
+import importlib.metadata
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.axes import Axes
+from PIL import Image
+from torch import Tensor
+from toys import Pair, seeded, small_net, small_similarity
+from typer.testing import CliRunner, Result
+
+from captum_shared import LatentFeatures
+from captum_shared._resuming import versions
+from captum_shared.attr.similarity import NeuronSimilarity
+from captum_shared.cli import app
+from captum_shared.evaluation import run as benchmarks
+from captum_shared.evaluation.run import PACKAGES, Extent, run_benchmark, table
+from captum_shared.evaluation.scores.faithfulness import PairFaithfulness, unexplained_share
+from captum_shared.evaluation.scores.intervals import bootstrap, bootstrap_auroc
+from captum_shared.evaluation.scores.recovery import recovery_scores, total_mass
+from captum_shared.evaluation.scores.sanity import network_agreement, readout_agreement, reference_agreement
+from captum_shared.evaluation.tasks.design import Task, Trial
+from captum_shared.evaluation.tasks.grid import grid_task
+from captum_shared.evaluation.tasks.parts import parts_task
+from captum_shared.figures import benchmark_figure
+from captum_shared.images import rgb_preprocess
+from captum_shared.methods.registry import METHODS, Method, methods
+
+SIZE = 10
+NAMES = ["random", "ours-paper", "neuron-saliency"]
+RECOVERY = {
+    "answer_largest",
+    "mass",
+    *(f"{score}_{kind}" for score in ("answer_vs", "auroc") for kind in ("own_driver", "shared_nondriver", "neither")),
+    "pointing",
+}
+SANITY = ["network_randomised", "readout_replaced", "reference_swapped"]
+
+
+def trial(place: int) -> Trial:
+    """Noise, with the kinds of region in the quadrants in an order of their own."""
+    orders = [np.random.default_rng([place, side]).permutation(4) for side in (0, 1)]
+    cells = torch.arange(4).reshape(2, 2).repeat_interleave(SIZE // 2, 0).repeat_interleave(SIZE // 2, 1)
+    regions = torch.stack([torch.stack([cells == int(kind) for kind in order]) for order in orders])
+    images = seeded(place, 3, 3, SIZE, SIZE, dtype=torch.float32)
+    return Trial(images, regions, (("a", "b", "s", "m"), ("a", "c", "s", "n"), ("c", "c", "s", "n")), place % 4)
+
+
+@pytest.fixture(scope="module")
+def task() -> Task:
+    return Task("toy", small_similarity(), trial, {"seed": 0})
+
+
+def run(task: Task, output: Path, chosen: list[Any] | None = None, *, resume: bool = False, **extent: int) -> Any:
+    how_many = Extent(**{"pairs": 11, **extent})
+    return run_benchmark(task, chosen or NAMES, extent=how_many, output=output, resume=resume, progress=False)
+
+
+def entry(result: Any, name: str) -> Any:
+    (found,) = (each for each in result["methods"] if each["name"] == name)
+    return found
+
+
+def untimed(result: Any) -> Any:
+    kept = [{key: value for key, value in each.items() if key != "seconds_per_pair"} for each in result["methods"]]
+    return {**result, "methods": kept}
+
+
+def inputs(n: int) -> tuple[Pair, Pair, Tensor, Tensor]:
+    """The pairs, the same with controls, regions and neurons of the first trials."""
+    trials = [trial(place) for place in range(n)]
+    images, references, controls = torch.stack([each.images for each in trials], 1).double()
+    regions, neurons = torch.stack([each.regions for each in trials]), torch.tensor([each.neuron for each in trials])
+    return (images, references), (images, controls), regions, neurons
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_interval(found: Any, expected: Any) -> None:
+    np.testing.assert_allclose([found[name] for name in ("value", "low", "high")], expected, rtol=1e-9, atol=1e-12)
+
+
+def loudest(similarity: NeuronSimilarity, pair: Pair, target: Tensor) -> Pair:
+    """A method of one's own."""
+    return pair[0].detach().abs(), pair[1].detach().abs()
+
+
+def upside_down(similarity: NeuronSimilarity, pair: Pair, target: Tensor) -> Pair:
+    """Another one."""
+    return pair[0].detach().flip(2), pair[1].detach().flip(2)
+
+
+class TestScores:
+    def test_they_are_those_of_all_pairs_at_once(self, task: Task, tmp_path: Path) -> None:
+        result = run(task, tmp_path / "out")
+        pairs, _, regions, neurons = inputs(11)
+        for name in NAMES:
+            maps = METHODS[name].maps(task.similarity, pairs, neurons)
+            expected = recovery_scores(torch.stack(maps, 1), regions)
+            found = entry(result, name)["scores"]
+            assert set(found) == set(expected) == RECOVERY
+            for score, values in expected.items():
+                assert_interval(found[score], bootstrap(values))
+
+    def test_some_pairs_are_for_more(self, task: Task, tmp_path: Path) -> None:
+        name = "ours-paper"
+        method = METHODS[name].maps
+        result = run(task, tmp_path / "out", [name], controls=10, faithful=9, sanity=9)
+        found = entry(result, name)["scores"]
+        pairs, controls, _, neurons = inputs(10)
+        shown, unshown = (sum(map(total_mass, method(task.similarity, each, neurons))) for each in (pairs, controls))
+        assert_interval(found["intensity"], bootstrap_auroc(shown, unshown))
+        pairs, _, _, neurons = inputs(9)
+        judge, maps = PairFaithfulness(task.similarity, pairs, neurons), method(task.similarity, pairs, neurons)
+        assert_interval(found["deletion"], bootstrap(judge.deletion(maps)))
+        assert_interval(found["insertion"], bootstrap(judge.insertion(maps)))
+        given = {"inputs": pairs, "target": neurons}
+        attributions = METHODS[name].attribute(task.similarity, pairs, neurons)
+        unexplained = unexplained_share(task.similarity, attributions=attributions, **given)
+        assert_interval(found["infidelity"], bootstrap(unexplained))
+        network = network_agreement(method, task.similarity, **given, shares=[1 / 3])[0]
+        assert_interval(found["network_randomised"], bootstrap(network))
+        assert_interval(found["readout_replaced"], bootstrap(readout_agreement(method, task.similarity, **given)))
+        pairs, _, _, neurons = inputs(8)  # the ninth has nobody to swap its reference with
+        swapped = reference_agreement(method, task.similarity, inputs=pairs, target=neurons)
+        assert_interval(found["reference_swapped"], bootstrap(torch.cat([swapped, torch.tensor([torch.nan])])))
+        assert set(found) == RECOVERY | {"intensity", "deletion", "insertion", "infidelity", *SANITY}
+
+    def test_one_pair_has_no_other_reference(self, task: Task, tmp_path: Path) -> None:
+        found = entry(run(task, tmp_path / "out", ["ours-paper"], sanity=1), "ours-paper")["scores"]
+        assert found["reference_swapped"] == {"value": None, "low": None, "high": None}
+        assert -1 <= found["network_randomised"]["value"] < 1
+
+    def test_more_than_all_pairs_are_all(self, task: Task, tmp_path: Path) -> None:
+        many, all_pairs = (
+            run(task, tmp_path / str(number), ["ours-paper"], pairs=3, controls=number, sanity=number)
+            for number in (50, 3)
+        )
+        assert untimed(many)["methods"] == untimed(all_pairs)["methods"]
+
+    def test_batches_do_not_change_them(self, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        whole = run(task, tmp_path / "whole", controls=7)
+        monkeypatch.setattr(benchmarks, "_BATCH", 3)
+        parts = run(task, tmp_path / "parts", controls=7)
+        for name in NAMES:
+            for score, interval in entry(whole, name)["scores"].items():
+                assert_interval(entry(parts, name)["scores"][score], tuple(interval.values()))
+
+    def test_a_method_of_ones_own_joins(self, task: Task, tmp_path: Path) -> None:
+        own = [Method("mine", "ours", loudest), Method("mine/too", "trivial", upside_down)]
+        result = run(task, tmp_path / "out", ["random", *own], controls=3)
+        assert {each["name"]: each["family"] for each in result["methods"]} == {
+            "mine": "ours",
+            "mine/too": "trivial",
+            "random": "trivial",
+        }
+        pairs, _, regions, neurons = inputs(11)
+        for method in own:
+            expected = recovery_scores(torch.stack(method.maps(task.similarity, pairs, neurons), 1), regions)
+            assert_interval(entry(result, method.name)["scores"]["mass"], bootstrap(expected["mass"]))
+
+    def test_where_a_question_is_open_there_is_no_score(self, task: Task, tmp_path: Path) -> None:
+        def without_neither(place: int) -> Trial:
+            whole = trial(place)
+            return dataclasses.replace(whole, regions=whole.regions & (torch.arange(4) < 3)[:, None, None])
+
+        result = run(dataclasses.replace(task, trial=without_neither), tmp_path / "out")
+        nothing = {"value": None, "low": None, "high": None}
+        for name in NAMES:
+            scores = entry(result, name)["scores"]
+            assert scores["answer_largest"] == scores["answer_vs_neither"] == scores["auroc_neither"] == nothing
+            assert 0 < scores["mass"]["value"] < 1
+        assert "| - |" in table(result)
+        assert "NaN" not in (tmp_path / "out" / "results.json").read_text()
+
+    def test_nothing_of_the_network_changes(self, task: Task, tmp_path: Path) -> None:
+        state = {name: value.clone() for name, value in task.similarity.state_dict().items()}
+        run(task, tmp_path / "out", controls=2, faithful=2, sanity=2)
+        assert all(torch.equal(value, state[name]) for name, value in task.similarity.state_dict().items())
+
+
+class TestResults:
+    def test_they_are_written_as_they_are_returned(self, task: Task, tmp_path: Path) -> None:
+        result = run(task, tmp_path / "out", controls=2)
+        assert json.loads((tmp_path / "out" / "results.json").read_text()) == result
+        assert list(contents(tmp_path / "out")) == ["results.json"]
+        assert list(result) == ["task", "settings", "versions", "methods"]
+        assert result["task"] == "toy"
+        extent = {"pairs": 11, "controls": 2, "faithful": 0, "sanity": 0}
+        assert result["settings"] == {"task": "toy", "seed": 0, **extent, "methods": NAMES}
+        assert result["versions"] == versions(*PACKAGES)
+        assert result["versions"]["torch"] == importlib.metadata.version("torch")
+        for method in result["methods"]:
+            assert list(method) == ["name", "family", "scores", "seconds_per_pair"]
+            assert method["seconds_per_pair"] > 0
+            for interval in method["scores"].values():
+                assert list(interval) == ["value", "low", "high"]
+                assert interval["low"] <= interval["value"] + 1e-9
+                assert interval["value"] <= interval["high"] + 1e-9
+        ranks = [method["scores"]["answer_largest"]["value"] for method in result["methods"]]
+        assert ranks == sorted(ranks, reverse=True)
+        assert len(set(ranks)) > 1
+
+    def test_an_interrupted_benchmark_resumes_to_the_same(self, task: Task, tmp_path: Path) -> None:
+        calls: list[int] = []
+
+        def stopping_at(limit: int) -> Callable[..., Pair]:
+            def call(similarity: NeuronSimilarity, pair: Pair, target: Tensor) -> Pair:
+                calls.append(len(target))
+                if len(calls) > limit:
+                    raise KeyboardInterrupt
+                return loudest(similarity, pair, target)
+
+            return call
+
+        chosen = {limit: ["random", Method("own", "ours", stopping_at(limit))] for limit in (1, 99)}
+        extent = {"pairs": 19, "controls": 2}
+        whole = run(task, tmp_path / "whole", chosen[99], **extent)
+        assert calls == [8, 2, 8, 3]
+        calls.clear()
+        with pytest.raises(KeyboardInterrupt):  # at the controls of the first batch
+            run(task, tmp_path / "out", chosen[1], **extent)
+        calls.clear()
+        limited = ["random", Method("own", "ours", stopping_at(3))]
+        with pytest.raises(KeyboardInterrupt):  # in the third batch
+            run(task, tmp_path / "out", limited, resume=True, **extent)
+        assert not (tmp_path / "out" / "results.json").exists()
+        calls.clear()
+        resumed = run(task, tmp_path / "out", chosen[99], resume=True, **extent)
+        assert calls == [3]
+        assert untimed(resumed) == untimed(whole)
+        assert list(contents(tmp_path / "out")) == ["results.json"]
+
+    def test_a_finished_one_is_returned(self, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        result = run(task, tmp_path / "out")
+        before = contents(tmp_path / "out")
+        monkeypatch.setattr(benchmarks, "_scored", None)
+        assert run(task, tmp_path / "out", resume=True) == result
+        assert contents(tmp_path / "out") == before
+
+    @pytest.mark.usefixtures("as_installed")
+    def test_another_one_is_refused(self, task: Task, tmp_path: Path) -> None:
+        run(task, tmp_path / "out", ["random"], pairs=2)
+        before = contents(tmp_path / "out")
+        with pytest.raises(
+            ValueError, match=r"out holds a different benchmark: it differs in methods, pairs, sanity\."
+        ):
+            run(task, tmp_path / "out", ["ours-paper"], resume=True, pairs=3, sanity=1)
+        other = dataclasses.replace(task, settings={"seed": 1})
+        with pytest.raises(ValueError, match=r"differs in seed\."):
+            run(other, tmp_path / "out", ["random"], resume=True, pairs=2)
+        with pytest.raises(ValueError, match="holds this benchmark already: resume it"):
+            run(task, tmp_path / "out", ["random"], pairs=2)
+        assert contents(tmp_path / "out") == before
+
+    @pytest.mark.usefixtures("as_installed")
+    def test_wrong_methods_and_numbers_are_refused_before_anything_is_written(self, task: Task, tmp_path: Path) -> None:
+        for chosen, sentence in (
+            (["ours-papr"], "no method 'ours-papr'. Did you mean ours-paper"),
+            ([METHODS["random"], Method("random", "ours", loudest)], "got more than once: random"),
+        ):
+            with pytest.raises(ValueError, match=sentence):
+                run(task, tmp_path / "out", chosen)
+        for wrong in ({"pairs": 0}, {"controls": -1}, {"faithful": -1}, {"sanity": -1}):
+            with pytest.raises(ValueError, match="at least one pair and no negative number, got Extent"):
+                Extent(**wrong)
+        assert not (tmp_path / "out").exists()
+
+
+def result_of(**scores: list[tuple[float, float, float] | None]) -> dict[str, Any]:
+    """A result by hand, one method a family."""
+    families = ["ours", "neuron", "ceiling"]
+    keys = ("value", "low", "high")
+    return {
+        "task": "grid",
+        "methods": [
+            {
+                "name": f"{family}-{place}",
+                "family": family,
+                "seconds_per_pair": 0.25 * place,
+                "scores": {
+                    name: dict(zip(keys, values[place] or (None,) * 3, strict=True)) for name, values in scores.items()
+                },
+            }
+            for place, family in enumerate(families)
+        ],
+    }
+
+
+class TestShown:
+    def test_the_table(self) -> None:
+        result = result_of(mass=[(0.584, 0.5, 0.6), None, (1.0, 1.0, 1.0)], answer_vs_neither=[(0.1, 0.0, 0.2)] * 3)
+        del result["methods"][2]["scores"]["answer_vs_neither"]
+        assert table(result, ["mass", "answer_vs_neither"]).splitlines() == [
+            "| method | family | mass | answer vs neither | s per pair |",
+            "|---|---|---|---|---|",
+            "| ours-0 | ours | 0.58 [0.50, 0.60] | 0.10 [0.00, 0.20] | 0.000 |",
+            "| neuron-1 | neuron | - | 0.10 [0.00, 0.20] | 0.250 |",
+            "| ceiling-2 | ceiling | 1.00 [1.00, 1.00] | - | 0.500 |",
+        ]
+
+    @staticmethod
+    def drawn(axes: Axes) -> dict[str, list[tuple[float, float, float, float]]]:
+        """Place, score and interval of the methods of each family."""
+        found = {}
+        for container in axes.containers:
+            dots, _, (bars,) = container
+            ends = [(segment[0, 0], segment[1, 0]) for segment in bars.get_segments()]
+            found[container.get_label()] = [
+                (y, x, *end) for x, y, end in zip(dots.get_xdata(), dots.get_ydata(), ends, strict=True)
+            ]
+        return found
+
+    def test_the_figure(self) -> None:
+        largest = [(0.6, 0.5, 0.8), (0.4, 0.25, 0.5), (0.3, 0.3, 0.3)]
+        figure = benchmark_figure(result_of(answer_largest=largest, mass=[(0.5, 0.4, 0.6), None, (0.2, 0.1, 0.4)]))
+        first, second = figure.axes
+        assert first.get_xlabel() == "answer largest"
+        assert [label.get_text() for label in first.get_yticklabels()] == ["ours-0", "neuron-1", "ceiling-2"]
+        assert first.get_ylim() == (2.5, -0.5)
+        found = self.drawn(first)
+        assert list(found) == ["ours", "neuron", "ceiling"]
+        for place, rows in enumerate(found.values()):
+            np.testing.assert_allclose(rows, [(place, *largest[place])])
+        assert {name: rows[0][:2] for name, rows in self.drawn(second).items()} == {
+            "ours": (0, 0.5),
+            "ceiling": (2, 0.2),
+        }
+        chance = [line.get_xdata()[0] for line in first.get_lines() if line.get_linestyle() == ":"]
+        assert chance == [0.25]
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ours", "neuron", "ceiling"]
+
+    def test_rounding_makes_no_interval_of_negative_length(self) -> None:
+        result = result_of(mass=[(0.25, 0.25 + 1e-16, 0.25 - 1e-16)] * 3)
+        rows = self.drawn(benchmark_figure(result, ["mass"]).axes[0])["ours"]
+        np.testing.assert_allclose(rows, [(0, 0.25, 0.25, 0.25)])
+
+    @pytest.mark.usefixtures("as_installed")
+    def test_scores_that_nobody_has_are_refused(self) -> None:
+        result = result_of(mass=[(0.5, 0.4, 0.6)] * 3, pointing=[None] * 3)
+        with pytest.raises(ValueError, match="No method has the scores insertion, pointing: run the benchmark with"):
+            benchmark_figure(result, ["mass", "insertion", "pointing"])
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight categories of twelve photographs: noise of a colour."""
+    root = tmp_path_factory.mktemp("photographs")
+    rng = np.random.default_rng(0)
+    for category in range(8):
+        colour = np.array([category & 1, category & 2, category & 4]) > 0
+        folder = root / f"category{category}"
+        folder.mkdir()
+        for index in range(12):
+            picture = 60 + 130 * colour + rng.integers(-60, 60, (12, 12, 3))
+            Image.fromarray(picture.astype(np.uint8)).save(folder / f"{index:02d}.png")
+    return root
+
+
+def test_the_design_is_valid(photographs: Path, tmp_path: Path) -> None:
+    features = LatentFeatures(small_net(), "features")
+    features.preprocess = rgb_preprocess(12)
+    chosen = ["random", "neuron-saliency", "neuron-grad-cam", "edge-energy"]
+    result = run(grid_task(photographs, features), tmp_path / "out", chosen, pairs=96)
+    for name in chosen:
+        own = entry(result, name)["scores"]["answer_vs_own_driver"]
+        assert abs(own["value"] - 0.5) < 0.13, name  # 3.6 standard errors of 192 images
+    largest, mass = (entry(result, "random")["scores"][score] for score in ("answer_largest", "mass"))
+    assert largest["low"] <= 0.25 <= largest["high"]
+    assert abs(mass["value"] - 0.25) < 0.02
+    assert largest["high"] - largest["low"] < 0.2
+
+
+def test_drawn_parts_are_recovered_and_only_where_the_design_allows_it(tmp_path: Path) -> None:
+    task = parts_task(n_neurons=8, n_fitted=100)
+    single, blind = ("neuron-grad-cam", "neuron-saliency"), ("cosine-grad-cam", "cosine-pytorch-grad-cam")
+    chosen = ["ours-recommended", "ours-correspondence-pixels", "ours-paper", *single, *blind, "edge-energy"]
+    result = run(task, tmp_path / "out", chosen, pairs=48, controls=48, sanity=8)
+    scores = {name: {score: at["value"] for score, at in entry(result, name)["scores"].items()} for name in chosen}
+    best, *others = (scores[name] for name in chosen)
+    assert best["answer_largest"] > 0.7
+    assert best["mass"] > max(other["mass"] for other in others) + 0.1
+    assert best["intensity"] > 0.8
+    assert best["network_randomised"] < 0.2
+    assert scores["ours-correspondence-pixels"]["answer_largest"] > 0.6
+    for name in single:
+        assert scores[name]["answer_largest"] < best["answer_largest"] - 0.15
+        assert abs(scores[name]["answer_vs_own_driver"] - 0.5) < 0.18  # 3.6 standard errors of 96 images
+        assert scores[name]["reference_swapped"] == pytest.approx(1)
+    for name in blind:
+        assert scores[name]["answer_largest"] < best["answer_largest"] - 0.15
+        assert scores[name]["answer_vs_shared_nondriver"] < 0.68
+        assert scores[name]["readout_replaced"] == pytest.approx(1)
+
+
+def command(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["benchmark", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("benchmark") / "parts"
+    result = command("parts", "--pairs", "3", "--methods", "random,ours-paper", "--output", output)
+    assert result.exit_code == 0, result.output
+    assert "Wrote results.json, table.md and figure.png" in result.output
+    assert (output / "table.md").read_text() in result.output
+    return output
+
+
+@pytest.mark.usefixtures("as_installed")
+class TestCommand:
+    @pytest.fixture
+    def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Drawn parts with fewer figures to fit."""
+        module = sys.modules["captum_shared.cli.benchmark"]
+        monkeypatch.setattr(module, "parts_task", lambda **given: parts_task(n_neurons=2, n_fitted=6, **given))
+
+    def test_parts(self, finished: Path) -> None:
+        assert sorted(contents(finished)) == ["figure.png", "results.json", "table.md"]
+        result = json.loads((finished / "results.json").read_text())
+        assert result["task"] == "parts"
+        assert {each["name"]: each["family"] for each in result["methods"]} == {
+            "random": "trivial",
+            "ours-paper": "ours",
+            "ceiling": "ceiling",
+        }
+        assert all(set(each["scores"]) == RECOVERY | {"intensity"} for each in result["methods"])
+        assert (result["settings"]["pairs"], result["settings"]["controls"]) == (3, 3)
+        rows = (finished / "table.md").read_text().splitlines()
+        assert rows[0].startswith("| method | family | answer largest | mass | answer vs own driver |")
+        assert [row.split(" | ")[0][2:] for row in rows[2:]] == [each["name"] for each in result["methods"]]
+        with Image.open(finished / "figure.png") as figure:
+            assert min(figure.size) > 100
+
+    @pytest.mark.usefixtures("quick")
+    def test_a_finished_one_is_shown_again_and_another_is_refused(self, tmp_path: Path) -> None:
+        given = [
+            "parts",
+            "--pairs",
+            "2",
+            "--methods",
+            "random",
+            "--methods",
+            "edge-energy",
+            "--output",
+            tmp_path / "out",
+        ]
+        assert command(*given).exit_code == 0
+        before = contents(tmp_path / "out")
+        for name in ("table.md", "figure.png"):
+            (tmp_path / "out" / name).unlink()
+        again = command(*given)
+        assert again.exit_code == 2
+        assert "choose another, or go on with a benchmark by --resume" in " ".join(again.output.split())
+        assert command(*given, "--resume").exit_code == 0
+        assert contents(tmp_path / "out") == before
+        other = command(*given, "--resume", "--seed", "1")
+        assert other.exit_code == 2
+        assert "holds a different benchmark: it differs in seed" in other.output
+        assert contents(tmp_path / "out") == before
+
+    @pytest.mark.usefixtures("quick")
+    def test_other_files_are_left_alone(self, photographs: Path, tmp_path: Path) -> None:
+        (tmp_path / "figure.png").write_text("mine")
+        given = ("--images", photographs, "--model", "embedded", "--output", tmp_path, "--methods", "random")
+        for result, sentence in (
+            (command("parts", "--pairs", "1", "--output", tmp_path), "holds something already: choose another"),
+            (command("parts", "--pairs", "1", "--resume", "--output", tmp_path), "holds other files"),
+            (command("neurons", *given), "holds something already: choose another"),
+            (command("neurons", *given[:-3], tmp_path / "figure.png"), "holds something already: choose another"),
+        ):
+            assert result.exit_code == 2
+            assert sentence in result.output
+            assert contents(tmp_path) == {"figure.png": b"mine"}
+
+    def test_grid(self, photographs: Path, tmp_path: Path) -> None:
+        given = ["grid", "--images", photographs, "--model", "embedded", "--output", tmp_path / "out"]
+        result = command(*given, "--pairs", "2", "--controls", "0", "--methods", "random", "--half", "development")
+        assert result.exit_code == 0, result.output
+        written = json.loads((tmp_path / "out" / "results.json").read_text())
+        settings = written["settings"]
+        assert settings["categories"] == [f"category{number}" for number in range(4)]
+        assert (settings["model"], settings["layer"], settings["pool"]) == ("embedded", "features", "average")
+        assert list(settings["layers"]) == ["features"]
+        assert set(written["methods"][0]["scores"]) == RECOVERY
+        assert str(photographs) not in (tmp_path / "out" / "results.json").read_text()
+
+    def test_grid_takes_the_layer_that_predicts_best(self, photographs: Path, tmp_path: Path) -> None:
+        given = ["grid", "--images", photographs, "--model", "embedded", "--output", tmp_path, "--pairs", "1"]
+        result = command(*given, "--methods", "random", "--layer", "features.0", "--layer", "features")
+        assert result.exit_code == 0, result.output
+        settings = json.loads((tmp_path / "results.json").read_text())["settings"]
+        assert settings["layers"].keys() == {"features.0", "features"}
+        assert settings["layer"] == max(settings["layers"], key=settings["layers"].__getitem__)
+
+    def test_neurons(self, photographs: Path, tmp_path: Path) -> None:
+        given = ["neurons", "--images", photographs, "--model", "embedded", "--output", tmp_path / "out"]
+        result = command(*given, "--methods", "random,neuron-saliency")
+        assert result.exit_code == 0, result.output
+        assert sorted(contents(tmp_path / "out")) == ["figure.png", "results.json"]
+        written = json.loads((tmp_path / "out" / "results.json").read_text())
+        assert written["task"] == "neurons"
+        assert written["settings"]["methods"] == ["random", "neuron-saliency"]
+        assert written["versions"] == versions(*PACKAGES)
+        assert [each["category"] for each in written["neurons"]] == [f"category{number}" for number in range(6)]
+        assert [maps["method"] for maps in written["neurons"][0]["maps"]] == ["random", "neuron-saliency"]
+
+    @pytest.mark.parametrize(
+        ("given", "sentence"),
+        [
+            (["parts", "--methods", "ours-papr"], "There is no method 'ours-papr'. Did you mean ours-paper"),
+            (["parts", "--methods", "random,random"], "Expected each method once, but got more than once: random"),
+            (
+                ["parts", "--images", "x"],
+                "The task 'parts' has no --images, which is for grid and neurons: leave it",
+            ),
+            (["parts", "--half", "report"], "The task 'parts' has no --half, which is for grid: leave it out"),
+            (["neurons", "--pairs", "3"], "The task 'neurons' has no --pairs, which is for parts and grid: leave it"),
+            (
+                ["neurons", "--images", "x", "--model", "embedded", "--layer", "features", "--layer", "features.0"],
+                "The task 'neurons' cuts the network at one layer, but got 2: name one",
+            ),
+            (["parts", "--pairs", "0"], "Expected at least one pair"),
+            (["parts", "--controls", "-1"], "no negative number"),
+            (["parts", "--device", "tpu"], "The device 'tpu' is not available"),
+            (["grid", "--model", "embedded"], "The task 'grid' needs a folder of photographs and a network: --images"),
+            (["neurons", "--images", "somewhere"], "The task 'neurons' needs a folder of photographs and a network"),
+            (["grid", "--images", "x", "--model", "alexnet"], "Name the weights of alexnet: --weights DEFAULT"),
+            (["grid", "--images", "nowhere", "--model", "embedded"], "got no folder at nowhere: check the path"),
+            (["grid", "--images", "x", "--model", "embedded", "--half", "best"], "'best' is not one of"),
+            (["objects"], "'objects' is not one of"),
+        ],
+    )
+    def test_wrong_arguments_get_a_sentence(self, tmp_path: Path, given: list[str], sentence: str) -> None:
+        result = command(*given, "--output", tmp_path / "out")
+        assert result.exit_code == 2
+        assert sentence in " ".join(result.output.replace("│", " ").split())
+        assert "Traceback" not in result.output
+        assert not (tmp_path / "out").exists()
+
+
+def test_names_of_methods_are_looked_up(task: Task, tmp_path: Path) -> None:
+    by_name, by_method = run(task, tmp_path / "a", ["random"]), run(task, tmp_path / "b", methods(["random"]))
+    assert untimed(by_name) == untimed(by_method)
