@@ -202,6 +202,32 @@ def test_the_rule_finds_what_it_forbids(tmp_path: Path) -> None:
         assert wrong_imports(path, package) == [], allowed
 
 
+def public_code() -> Iterator[tuple[str, str]]:
+    """The Python of everything that is written for users: README, pages, tutorials and benchmarks."""
+    root = PACKAGE.parent
+    for page in [root / "README.md", *sorted((root / "docs").rglob("*.md"))]:
+        blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        yield from ((str(page.relative_to(root)), block) for block in blocks)
+    for script in [*sorted((root / "tutorials").glob("*.py")), *sorted((root / "benchmarks").glob("*.py"))]:
+        yield str(script.relative_to(root)), script.read_text(encoding="utf-8")
+
+
+def test_what_users_read_imports_from_nowhere_deeper_than_a_room() -> None:
+    public = {"", "images", *(room for room in ROOMS if room != "ground")}
+    imported = [
+        (name, node.module if isinstance(node, ast.ImportFrom) else alias.name)
+        for name, source in public_code()
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    ]
+    ours = [(name, module) for name, module in imported if module and module.split(".")[0] == "captum_shared"]
+    assert len(ours) > 20
+    assert [
+        (name, module) for name, module in ours if module.removeprefix("captum_shared").lstrip(".") not in public
+    ] == []
+
+
 def test_the_architecture_page_has_the_same_rooms() -> None:
     rows = re.findall(r"^\| `?(\w+)/?`? \|.*\| ([^|]*) \|$", ARCHITECTURE.read_text(encoding="utf-8"), re.MULTILINE)
     told = {room: {name.strip(" `/") for name in allowed.split(",")} - {"nothing"} for room, allowed in rows}
