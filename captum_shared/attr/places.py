@@ -52,8 +52,8 @@ def local_features(
     """
     sides = [2 * int(window * side / 2) + 1 for side in activation.shape[2:]]
     halves = [side // 2 for side in sides]
-    centred = activation - mean[:, None, None]
-    return functional.avg_pool2d(centred, sides, 1, halves, count_include_pad=False).flatten(2).mT
+    centered = activation - mean[:, None, None]
+    return functional.avg_pool2d(centered, sides, 1, halves, count_include_pad=False).flatten(2).mT
 
 
 def local_drive(

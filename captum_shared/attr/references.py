@@ -1,5 +1,7 @@
 """Search for the reference: the most similar image of the preferred category among the neuron's own drivers."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import final
 
@@ -19,7 +21,7 @@ class Match:
     """The references found for each image, best first.
 
     Attributes:
-        indices: position of the references in the bank, (image, top_k).
+        indices: of the references in the bank, (image, top_k).
         similarities: neuron-specific similarity of each image and reference, (image, top_k), between -1 and 1.
 
     Example:
@@ -61,6 +63,8 @@ class ReferenceBank:
         tensor([[1]])
     """
 
+    _batch_size = 64
+
     def __init__(
         self,
         similarity: NeuronSimilarity,
@@ -68,23 +72,51 @@ class ReferenceBank:
         *,
         responses: Tensor | ndarray | None = None,
         driver_fraction: float = 0.25,
-        batch_size: int = 64,
+        batch_size: int = _batch_size,
         progress: bool = False,
     ) -> None:
-        if len(images) == 0:
-            raise ValueError("Expected at least one image of the preferred category, but the bank is empty.")
-        if not 0 < driver_fraction <= 1:
-            raise ValueError(f"driver_fraction must be above 0 and at most 1, but is {driver_fraction}.")
-        self.similarity = similarity
+        _check_drivers(len(images), driver_fraction)
         self._batch_size = batch_size
-        self._features = self._features_of(images, progress=progress)
-        predicted: Tensor = similarity.readout(self._features)
-        if responses is not None:
-            recorded = torch.as_tensor(responses).to(predicted)
-            _check_responses(recorded, predicted)
-            predicted = torch.where(recorded.isnan(), predicted, recorded)
-        self.responses: Float[Tensor, "reference neuron"] = predicted
-        self._n_drivers = max(1, round(driver_fraction * len(images)))
+        self.similarity = similarity
+        self._keep(self._features_of(images, progress=progress), responses, driver_fraction)
+
+    @classmethod
+    def from_features(
+        cls,
+        similarity: NeuronSimilarity,
+        features: Float[Tensor, "reference feature"],
+        *,
+        responses: Tensor | ndarray | None = None,
+        driver_fraction: float = 0.25,
+    ) -> ReferenceBank:
+        """Build a bank of images whose features are known already, so that no network has to run.
+
+        Args:
+            similarity: encoder and readout.
+            features: what the encoder makes of the images of the preferred category, not centred.
+            responses: as in the constructor.
+            driver_fraction: as in the constructor.
+
+        Returns:
+            The bank that the constructor builds from the images.
+
+        Raises:
+            ValueError: as the constructor, or if the features do not fit the readout or are not finite.
+
+        Example:
+            >>> from torch import nn
+            >>> from captum_shared import LinearReadout
+            >>> similarity = NeuronSimilarity(nn.Flatten(), LinearReadout([[1.0, 1.0]]))
+            >>> features = torch.tensor([[0.0, 2.0], [2.0, 2.0], [3.0, 0.0], [0.0, 1.0]])
+            >>> bank = ReferenceBank.from_features(similarity, features, driver_fraction=0.5)
+            >>> bank.search_features(torch.tensor([[1.0, 0.0]]), target=0)
+            Match(indices=tensor([[2]]), similarities=tensor([[1.]]))
+        """
+        _check_drivers(len(features), driver_fraction)
+        bank = cls.__new__(cls)
+        bank.similarity = similarity
+        bank._keep(similarity.checked(features), responses, driver_fraction)
+        return bank
 
     def drivers(self, neuron: int) -> Int[Tensor, " driver"]:
         """Return the images that drive a neuron most.
@@ -93,7 +125,7 @@ class ReferenceBank:
             neuron: its index.
 
         Returns:
-            Positions in the bank, strongest response first.
+            Indices into the bank, strongest response first.
         """
         return self.responses[:, neuron].argsort(descending=True, stable=True)[: self._n_drivers]
 
@@ -113,17 +145,49 @@ class ReferenceBank:
         Raises:
             ValueError: if ``top_k`` is not between 1 and the number of drivers, or there are no images.
         """
+        neurons = self._searched(len(images), target, top_k)
+        return self._best(self._features_of(images, progress=False), neurons, top_k)
+
+    def search_features(
+        self, features: Float[Tensor, "image feature"], target: TargetType = None, top_k: int = 1
+    ) -> Match:
+        """Find the references of images whose features are known already, so that no network has to run.
+
+        Args:
+            features: what the encoder makes of the images to explain, not centred.
+            target: as in :meth:`search`.
+            top_k: as in :meth:`search`.
+
+        Returns:
+            What :meth:`search` returns for the images.
+
+        Raises:
+            ValueError: as :meth:`search`, or if the features do not fit the readout or are not finite.
+        """
+        neurons = self._searched(len(features), target, top_k)
+        return self._best(self.similarity.checked(features), neurons, top_k)
+
+    @torch.no_grad()
+    def _keep(self, features: Tensor, responses: Tensor | ndarray | None, driver_fraction: float) -> None:
+        predicted: Tensor = self.similarity.readout(features)
+        if responses is not None:
+            recorded = torch.as_tensor(responses).to(predicted)
+            _check_responses(recorded, predicted)
+            predicted = torch.where(recorded.isnan(), predicted, recorded)
+        self._features = features.detach()
+        self.responses: Float[Tensor, "reference neuron"] = predicted
+        self._n_drivers = max(1, round(driver_fraction * len(features)))
+
+    def _searched(self, n_images: int, target: TargetType, top_k: int) -> Int[Tensor, " image"]:
+        """The neuron of each image, after a check that there are images and drivers enough."""
         if not 1 <= top_k <= self._n_drivers:
             raise ValueError(
                 f"top_k must be between 1 and the number of drivers ({self._n_drivers}), but is {top_k}. For more, "
                 "raise driver_fraction or add images to the bank."
             )
-        if len(images) == 0:
+        if n_images == 0:
             raise ValueError("Expected at least one image to find a reference for, but the batch is empty.")
-        neurons = select_neurons(len(images), self.similarity.readout.n_neurons, target)
-        features = self._features_of(images, progress=False)
-        found = [self._ranked(row, int(neuron), top_k) for row, neuron in zip(features, neurons, strict=True)]
-        return Match(*(torch.stack(part) for part in zip(*found, strict=True)))
+        return select_neurons(n_images, self.similarity.readout.n_neurons, target)
 
     @torch.no_grad()
     def _features_of(self, images: Tensor, *, progress: bool) -> Tensor:
@@ -132,13 +196,25 @@ class ReferenceBank:
         with evaluation_mode(encoder):
             return torch.cat([checked(encoder(batch)) for batch in batches])
 
+    @torch.no_grad()
+    def _best(self, features: Tensor, neurons: Tensor, top_k: int) -> Match:
+        ranked = [self._ranked(row, int(neuron), top_k) for row, neuron in zip(features, neurons, strict=True)]
+        return Match(*(torch.stack(part) for part in zip(*ranked, strict=True)))
+
     def _ranked(self, features: Tensor, neuron: int, top_k: int) -> tuple[Tensor, Tensor]:
         drivers = self.drivers(neuron)
-        centred = self.similarity.centred
+        centered = self.similarity.centered
         weight = self.similarity.readout.weight[neuron].to(features)
-        similarities = pairwise_similarity(centred(features[None]), centred(self._features[drivers]), weight)[0]
+        similarities = pairwise_similarity(centered(features[None]), centered(self._features[drivers]), weight)[0]
         order = similarities.argsort(descending=True, stable=True)[:top_k]
         return drivers[order], similarities[order]
+
+
+def _check_drivers(n_images: int, driver_fraction: float) -> None:
+    if n_images == 0:
+        raise ValueError("Expected at least one image of the preferred category, but the bank is empty.")
+    if not 0 < driver_fraction <= 1:
+        raise ValueError(f"driver_fraction must be above 0 and at most 1, but is {driver_fraction}.")
 
 
 def _check_responses(responses: Tensor, predicted: Tensor) -> None:

@@ -184,7 +184,7 @@ class NeuronSimilarity(nn.Module):
         """
         image_features, reference_features = self.latent_features(images, references)
         weight = _rescaled(self.readout.weight).to(image_features)
-        return neuron_similarity(self.centred(image_features), self.centred(reference_features), weight)
+        return neuron_similarity(self.centered(image_features), self.centered(reference_features), weight)
 
     def latent_features(
         self, images: Tensor, references: Tensor
@@ -205,7 +205,7 @@ class NeuronSimilarity(nn.Module):
         tie_again(self.image_features, self.reference_features)
         return self.checked(self.image_features(images)), self.checked(self.reference_features(references))
 
-    def centred(self, features: Float[Tensor, "image feature"]) -> Float[Tensor, "image feature"]:
+    def centered(self, features: Float[Tensor, "image feature"]) -> Float[Tensor, "image feature"]:
         """Return v = f - m, with m the readout's ``feature_mean``.
 
         Args:
@@ -253,7 +253,7 @@ class NeuronSimilarity(nn.Module):
         """
         neurons = select_neurons(len(image_features), self.readout.n_neurons, target)
         weight = _rescaled(self.readout.weight[neurons.to(self.readout.weight.device)]).to(image_features)
-        image_features, reference_features = self.centred(image_features), self.centred(reference_features)
+        image_features, reference_features = self.centered(image_features), self.centered(reference_features)
         return shared_weights(image_features, reference_features, weight, excitatory=self.excitatory)
 
     def layer_modules(self, layer: str | None = None) -> tuple[nn.Module, nn.Module]:

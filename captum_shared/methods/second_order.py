@@ -72,7 +72,7 @@ def bilrp(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
     """
     features = cut_at_positions(similarity.image_features, inputs[0])
     with torch.no_grad():
-        image_features, reference_features = map(similarity.centred, similarity.latent_features(*inputs))
+        image_features, reference_features = map(similarity.centered, similarity.latent_features(*inputs))
     maps = []
     for images, slopes in zip(inputs, _slopes(similarity, image_features, reference_features, target), strict=True):
         method = LayerGradientXActivation(_projection(features), features.cut)

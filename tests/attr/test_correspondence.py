@@ -185,7 +185,7 @@ def test_an_image_that_is_alike_all_over_shares_all_with_itself() -> None:
     similarity = toy()
     flat = seeded(1, 6, 3, 1, 1).expand(6, 3, 10, 10)
     found = SharedCorrespondence(similarity).correspondence((flat, flat), target=1)
-    drives = (similarity.centred(similarity.image_features(flat)) @ similarity.readout.weight[1]) > 0
+    drives = (similarity.centered(similarity.image_features(flat)) @ similarity.readout.weight[1]) > 0
     assert 0 < int(drives.sum()) < 6
     torch.testing.assert_close(found, drives[:, None, None] / torch.full((6, 9, 9), 81).double())
 

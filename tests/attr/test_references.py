@@ -1,9 +1,9 @@
 import pytest
 import torch
 from torch import Tensor, nn
+from toys import readout, seeded
 
 from captum_shared import LinearReadout, NeuronSimilarity, ReferenceBank
-from captum_shared.attr.similarity import shared_weights
 
 
 def bank_of(images: Tensor, weight: Tensor, **kwargs: object) -> ReferenceBank:
@@ -30,17 +30,19 @@ def test_search_equals_a_loop_over_all_drivers(images: Tensor, weight: Tensor, t
     match = bank.search(queries, target=neurons, top_k=top_k)
     for row, (query, neuron) in enumerate(zip(queries, neurons, strict=True)):
         drivers = sorted(range(12), key=lambda i: -float(responses[i, neuron]))[:6]
-        scores = {i: float(shared_weights(query[None], images[i][None], weight[neuron][None]).sum()) for i in drivers}
+        seen, weighed = query * weight[neuron], images * weight[neuron]
+        scores = {i: float(seen @ weighed[i] / (seen.norm() * weighed[i].norm())) for i in drivers}
         best = sorted(drivers, key=lambda i: -scores[i])[:top_k]
         assert match.indices[row].tolist() == best
         assert match.similarities[row].tolist() == pytest.approx([scores[i] for i in best], abs=1e-12)
 
 
-def test_a_missing_response_is_predicted(images: Tensor, weight: Tensor) -> None:
-    responses = images @ weight.T
+def test_a_missing_response_is_predicted_and_a_recorded_one_kept(images: Tensor, weight: Tensor) -> None:
+    responses = 100 + images @ weight.T
     holed = responses.clone()
     holed[3:7] = torch.nan
-    assert torch.allclose(bank_of(images, weight, responses=holed).responses, responses)
+    expected = torch.cat([responses[:3], images[3:7] @ weight.T, responses[7:]])
+    torch.testing.assert_close(bank_of(images, weight, responses=holed).responses, expected)
 
 
 def test_the_strongest_driver_of_a_tiny_bank_is_kept(images: Tensor, weight: Tensor) -> None:
@@ -52,6 +54,64 @@ def test_an_image_without_the_neurons_features_gets_similarity_zero(images: Tens
     weight = torch.tensor([[1.0, 0, 0, 0, 0]], dtype=torch.float64)
     query = torch.tensor([[0.0, 1, 1, 1, 1]], dtype=torch.float64)
     assert bank_of(images, weight, driver_fraction=1.0).search(query, 0, 12).similarities.tolist() == [[0.0] * 12]
+
+
+@pytest.mark.parametrize(
+    ("n_images", "fraction", "n_drivers"),
+    [(11, 0.25, 3), (9, 0.25, 2), (12, 0.99, 12), (12, 0.3, 4), (4, 0.1, 1), (1, 0.25, 1), (7, 1.0, 7)],
+)
+def test_the_number_of_drivers_is_the_nearest_to_the_fraction_and_at_least_one(
+    weight: Tensor, n_images: int, fraction: float, n_drivers: int
+) -> None:
+    bank = bank_of(seeded(2, n_images, 5), weight, driver_fraction=fraction)
+    assert len(bank.drivers(0)) == n_drivers
+    assert bank.search(seeded(3, 1, 5), 0, n_drivers).indices.shape == (1, n_drivers)
+    with pytest.raises(ValueError, match=rf"number of drivers \({n_drivers}\), but is {n_drivers + 1}"):
+        bank.search(seeded(3, 1, 5), 0, n_drivers + 1)
+
+
+def test_drivers_come_strongest_first_and_equal_ones_in_the_order_of_the_bank(images: Tensor, weight: Tensor) -> None:
+    responses = torch.zeros(12, 3, dtype=torch.float64)
+    responses[[7, 2, 5], 1] = torch.tensor([2.0, 2.0, 3.0], dtype=torch.float64)
+    assert bank_of(images, weight, responses=responses, driver_fraction=0.5).drivers(1).tolist() == [5, 2, 7, 0, 1, 3]
+
+
+class Refusing(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        raise AssertionError("the network ran")
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_known_features_find_what_the_images_find_without_the_network(recorded: bool) -> None:
+    encoder, neurons = nn.Linear(4, 3, dtype=torch.float64), readout(3)
+    images, queries = seeded(4, 9, 4), seeded(5, 6, 4)
+    options = {"responses": seeded(6, 9, 4) if recorded else None, "driver_fraction": 0.4}
+    expected = ReferenceBank(NeuronSimilarity(encoder, neurons), images, **options)
+    bank = ReferenceBank.from_features(NeuronSimilarity(Refusing(), neurons), encoder(images), **options)
+    target = [0, 1, 2, 3, 2, 1]
+    match, slow = bank.search_features(encoder(queries), target, 3), expected.search(queries, target, 3)
+    assert torch.equal(match.indices, slow.indices)
+    assert torch.equal(match.similarities, slow.similarities)
+    assert torch.equal(bank.responses, expected.responses)
+    assert not bank.responses.requires_grad
+    assert not match.similarities.requires_grad
+
+
+def test_known_features_are_checked_as_those_of_the_encoder(weight: Tensor) -> None:
+    similarity = NeuronSimilarity(nn.Flatten(), LinearReadout(weight))
+    with pytest.raises(ValueError, match="with 5 features"):
+        ReferenceBank.from_features(similarity, seeded(0, 6, 4))
+    with pytest.raises(ValueError, match="the bank is empty"):
+        ReferenceBank.from_features(similarity, seeded(0, 0, 5))
+    with pytest.raises(ValueError, match="driver_fraction must be above 0"):
+        ReferenceBank.from_features(similarity, seeded(0, 6, 5), driver_fraction=0.0)
+    bank = ReferenceBank.from_features(similarity, seeded(0, 6, 5))
+    with pytest.raises(ValueError, match="not finite"):
+        bank.search_features(torch.full((1, 5), torch.nan, dtype=torch.float64), 0)
+    with pytest.raises(ValueError, match=r"number of drivers \(2\), but is 3"):
+        bank.search_features(seeded(0, 2, 5), 0, 3)
+    with pytest.raises(ValueError, match="the batch is empty"):
+        bank.search_features(seeded(0, 0, 5), 0)
 
 
 @pytest.mark.parametrize(
