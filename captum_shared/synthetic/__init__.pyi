@@ -3,11 +3,13 @@ from .neurons import SyntheticNeuron, category_selective_neurons, estimated_gain
 from .parts import PARTS
 from .recording import RecordingFormat, simulate_recording
 from .stimuli import CATEGORIES, Stimulus, draw_stimuli, visible_area
+from .world import SimulatedWorld, simulated_world
 
 __all__ = [
     "CATEGORIES",
     "PARTS",
     "RecordingFormat",
+    "SimulatedWorld",
     "Stimulus",
     "SyntheticNeuron",
     "average_precisions",
@@ -16,5 +18,6 @@ __all__ = [
     "estimated_gains",
     "record",
     "simulate_recording",
+    "simulated_world",
     "visible_area",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
@@ -19,8 +18,7 @@ from captum_shared.recordings.formats.by_extension import write_contents
 from captum_shared.recordings.formats.nwb import write_nwb
 from captum_shared.recordings.formats.presentations import Presentations
 from captum_shared.recordings.formats.stimulus_table import StimulusTable
-from captum_shared.synthetic.neurons import SyntheticNeuron, category_selective_neurons
-from captum_shared.synthetic.stimuli import Stimulus, draw_stimuli, visible_area
+from captum_shared.synthetic.world import FRESH, TRUTH, SimulatedWorld, draw_world, truth_of
 
 RecordingFormat: TypeAlias = Literal["nc", "npz", "csv", "parquet", "h5", "nwb"]
 
@@ -31,9 +29,7 @@ _DURATION = WINDOW[1] - WINDOW[0]
 _PHASES, _REPETITIONS = 2, 4
 _PERIOD, _SHOWN = 0.5, 0.3  # seconds from onset to onset, and from onset to offset
 _MARGIN = 0.001  # seconds between a spike and the edges of the window, so that rounding moves none across
-_ADDED_BASELINES = {"posterior": 8.0, "anterior": 0.0}  # spikes/s
 _SUBJECT = "simulated"
-_FRESH = 2_000_000  # seed of the images, apart from those that the embedded network was trained and judged on
 
 
 def simulate_recording(
@@ -54,8 +50,9 @@ def simulate_recording(
     between 50 and 250 ms after the onset; between these windows the neurons fire at their baseline.
 
     Writes ``images/*.png``, ``stimuli.csv`` (``stimulus_id,filename,category``), ``recording.*`` and ``truth.json``:
-    the tuning and baseline of each neuron, and the fraction of each image on which each of its parts is visible. All
-    formats hold the same responses to the last bit, in spikes/s; NWB holds the spikes to count them from.
+    the tuning and baseline of each neuron, and the fraction of each image on which each of its parts is visible;
+    :func:`~captum_shared.synthetic.simulated_world` gives these neurons and images back, with the masks of the parts.
+    All formats hold the same responses to the last bit, in spikes/s; NWB holds the spikes to count them from.
 
     Args:
         output: folder to write to, new or empty.
@@ -85,62 +82,33 @@ def simulate_recording(
         raise ValueError(f"Expected one of the formats {', '.join(get_args(RecordingFormat))}, got {format!r}.")
     if output.exists() and not (output.is_dir() and next(output.iterdir(), None) is None):
         raise FileExistsError(f"Expected a new or empty folder, got {output}, which is neither: choose another.")
-    world = _simulated(n_neurons, {"creature": n_creatures, "artefact": n_artefacts}, seed, progress)
+    world = draw_world(n_neurons, {"creature": n_creatures, "artefact": n_artefacts}, seed=seed, progress=progress)
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as scratch:
         folder = Path(scratch, "recording")
         _write_stimuli(world, folder, progress)
-        _write_responses(world, folder / f"recording.{format}", np.random.default_rng([seed, _FRESH]))
-        (folder / "truth.json").write_text(json.dumps(_truth(world, seed), indent=1) + "\n", encoding="utf-8")
+        _write_responses(world, folder / f"recording.{format}", np.random.default_rng([seed, FRESH]))
+        (folder / TRUTH).write_text(json.dumps(truth_of(world, seed=seed), indent=1) + "\n", encoding="utf-8")
         if output.exists():
             output.rmdir()  # fails if something was put there meanwhile
         folder.rename(output)
     return output / f"recording.{format}"
 
 
-@dataclass(frozen=True)
-class _World:
-    """Images and neurons, with what a file says of each."""
-
-    stimuli: list[Stimulus]
-    identifiers: list[str]
-    neurons: list[SyntheticNeuron]
-    regions: list[str]
-
-    @property
-    def filenames(self) -> list[str]:
-        return [f"images/{identifier}.png" for identifier in self.identifiers]
-
-
-def _simulated(n_neurons: int, n_images: dict[str, int], seed: int, progress: bool) -> _World:
-    regions = [list(_ADDED_BASELINES)[index % len(_ADDED_BASELINES)] for index in range(n_neurons)]
-    neurons = [
-        replace(neuron, baseline=neuron.baseline + _ADDED_BASELINES[region])
-        for neuron, region in zip(category_selective_neurons(n_neurons, seed=seed), regions, strict=True)
-    ]
-    stimuli = [
-        stimulus
-        for category, n in n_images.items()
-        for stimulus in draw_stimuli(category, n, seed=_FRESH + seed, progress=progress)
-    ]
-    identifiers = [f"{category}_{number:04d}" for category, n in n_images.items() for number in range(n)]
-    return _World(stimuli, identifiers, neurons, regions)
-
-
-def _write_stimuli(world: _World, folder: Path, progress: bool) -> None:
+def _write_stimuli(world: SimulatedWorld, folder: Path, progress: bool) -> None:
     (folder / "images").mkdir(parents=True)
-    stimuli = zip(tqdm(world.filenames, desc="writing images", disable=not progress), world.stimuli, strict=True)
-    for filename, stimulus in stimuli:
+    shown = tqdm(world.filenames, desc="writing images", disable=not progress)
+    for filename, stimulus in zip(shown, world.stimuli.values(), strict=True):
         pixels = (255 * stimulus.image).round().byte().permute(1, 2, 0).numpy()
         Image.fromarray(pixels).save(folder / filename)
-    categories = tuple(stimulus.category for stimulus in world.stimuli)
-    StimulusTable(folder / "stimuli.csv", tuple(world.identifiers), tuple(world.filenames), categories).write()
+    categories = tuple(stimulus.category for stimulus in world.stimuli.values())
+    StimulusTable(folder / "stimuli.csv", tuple(world.stimuli), world.filenames, categories).write()
 
 
-def _write_responses(world: _World, path: Path, rng: np.random.Generator) -> None:
+def _write_responses(world: SimulatedWorld, path: Path, rng: np.random.Generator) -> None:
     """Write spikes to NWB, and to other formats the means of their counts, computed as they are on reading NWB."""
     presentations, shown = _presented(world, rng)
-    rates = np.stack([neuron.rate(world.stimuli) for neuron in world.neurons], axis=1)
+    rates = np.stack([neuron.rate([*world.stimuli.values()]) for neuron in world.neurons], axis=1)
     counts = rng.poisson(rates[shown] * _DURATION)
     names = tuple(neuron.name for neuron in world.neurons)
     if path.suffix == ".nwb":
@@ -156,7 +124,7 @@ def _write_responses(world: _World, path: Path, rng: np.random.Generator) -> Non
             counts / _DURATION,
             stimulus_ids=tuple(presentations["stimulus_id"]),
             neuron_names=names,
-            regions=tuple(world.regions),
+            regions=world.regions,
             subjects=(_SUBJECT,) * len(names),
             phases=tuple(presentations["phase"]),
             repetitions=tuple(presentations["repetition"]),
@@ -166,20 +134,21 @@ def _write_responses(world: _World, path: Path, rng: np.random.Generator) -> Non
         write_contents(path, means.averaged())
 
 
-def _presented(world: _World, rng: np.random.Generator) -> tuple[pd.DataFrame, Int[ndarray, " presentation"]]:
+def _presented(world: SimulatedWorld, rng: np.random.Generator) -> tuple[pd.DataFrame, Int[ndarray, " presentation"]]:
     """One row per presentation, in each repetition one of every image in random order; and its image's position."""
-    n_images = len(world.stimuli)
+    identifiers, stimuli, filenames = [*world.stimuli], [*world.stimuli.values()], world.filenames
+    n_images = len(stimuli)
     shown = np.concatenate([rng.permutation(n_images) for _ in range(_PHASES * _REPETITIONS)])
     phase, repetition = np.divmod(np.arange(len(shown)) // n_images, _REPETITIONS)
     onsets = _PERIOD * np.arange(1, len(shown) + 1)
     columns = {
         "start_time": onsets,
         "stop_time": onsets + _SHOWN,
-        "stimulus_id": [world.identifiers[image] for image in shown],
+        "stimulus_id": [identifiers[image] for image in shown],
         "phase": [str(1 + number) for number in phase],
         "repetition": [str(1 + number) for number in repetition],
-        "category": [world.stimuli[image].category for image in shown],
-        "filename": [world.filenames[image] for image in shown],
+        "category": [stimuli[image].category for image in shown],
+        "filename": [filenames[image] for image in shown],
     }
     return pd.DataFrame(columns), shown
 
@@ -199,11 +168,3 @@ def _spike_times(
         for number, (start, stop) in ((counts, WINDOW), (others, between))
     ]
     return np.sort(np.concatenate(times))
-
-
-def _truth(world: _World, seed: int) -> dict[str, object]:
-    neurons = [
-        {**asdict(neuron), "region": region} for neuron, region in zip(world.neurons, world.regions, strict=True)
-    ]
-    areas = [{part: visible_area(stimulus, part) for part in stimulus.masks} for stimulus in world.stimuli]
-    return {"seed": seed, "neurons": neurons, "visible_area": dict(zip(world.identifiers, areas, strict=True))}

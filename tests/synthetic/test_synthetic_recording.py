@@ -1,3 +1,4 @@
+import csv
 import json
 from pathlib import Path
 from typing import get_args
@@ -6,6 +7,7 @@ import numpy as np
 import pynwb
 import pytest
 import torch
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from captum_shared import LatentFeatures, fit_readout
@@ -13,9 +15,10 @@ from captum_shared.encoders.embedded import embedded_network
 from captum_shared.images import rgb_preprocess
 from captum_shared.recordings.recording import Recording
 from captum_shared.synthetic import recording as simulation
-from captum_shared.synthetic.neurons import TYPICAL_AREA, estimated_gains
+from captum_shared.synthetic.neurons import TYPICAL_AREA, category_selective_neurons, estimated_gains
 from captum_shared.synthetic.recording import RecordingFormat, simulate_recording
 from captum_shared.synthetic.stimuli import PARTS, draw_stimuli
+from captum_shared.synthetic.world import simulated_world
 
 FORMATS = get_args(RecordingFormat)
 SMALL = {"n_neurons": 5, "n_creatures": 9, "n_artefacts": 6}
@@ -92,6 +95,58 @@ def test_the_truth_explains_the_responses_up_to_poisson_noise(medium):
     assert abs(z.mean()) < 5 / np.sqrt(z.size)
     assert z.var() == pytest.approx(1, abs=5 * np.sqrt(2 / z.size))
     assert abs((z[0] * z[1]).mean()) < 5 / np.sqrt(z[0].size)  # the phases are independent
+
+
+def test_the_world_is_drawn_again_from_the_truth(files):
+    folder = files["npz"].parent
+    world, table = simulated_world(folder), list(csv.DictReader((folder / "stimuli.csv").read_text().splitlines()))
+    assert [*world.stimuli] == [row["stimulus_id"] for row in table]
+    for row, (identifier, stimulus) in zip(table, world.stimuli.items(), strict=True):
+        pixels = np.asarray(Image.open(folder / row["filename"])).transpose(2, 0, 1)
+        np.testing.assert_array_equal(np.rint(255 * stimulus.image.numpy()), pixels)
+        drawn = draw_stimuli(row["category"], 1 + int(identifier[-4:]), seed=2_000_000)[-1]
+        assert stimulus.category == row["category"]
+        assert {part: mask.tolist() for part, mask in stimulus.masks.items()} == {
+            part: mask.tolist() for part, mask in drawn.masks.items()
+        }
+    plain = category_selective_neurons(5)
+    assert [neuron.tuning for neuron in world.neurons] == [neuron.tuning for neuron in plain]
+    assert [neuron.baseline for neuron in world.neurons] == [
+        neuron.baseline + added for neuron, added in zip(plain, (8, 0, 8, 0, 8), strict=True)
+    ]
+    assert world.regions == ("posterior", "anterior", "posterior", "anterior", "posterior")
+
+
+def test_truth_holds_what_it_takes_to_draw_the_world_again(files):
+    truth = json.loads((files["npz"].parent / "truth.json").read_text())
+    assert sorted(truth) == ["format_version", "n_images", "neurons", "seed", "visible_area"]
+    assert (truth["format_version"], truth["seed"]) == (1, 0)
+    assert truth["n_images"] == {"creature": 9, "artefact": 6}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"format_version": 2}, "version 2 of this file, not 1"),
+        ({"seed": 1}, "other images than are drawn today"),
+        ({"n_images": {"creature": 6, "artefact": 9}}, "other images than are drawn today"),
+        ({"neurons": [{}]}, "'name'"),
+        ({"neurons": None}, "not iterable"),
+    ],
+)
+def test_a_truth_that_is_not_that_of_the_images_is_refused(tmp_path, files, change, told):
+    truth = json.loads((files["npz"].parent / "truth.json").read_text())
+    (tmp_path / "truth.json").write_text(json.dumps({**truth, **change}))
+    with pytest.raises(ValueError, match=rf"truth about a simulated recording in .*truth\.json, got: .*{told}"):
+        simulated_world(tmp_path)
+
+
+def test_a_folder_without_truth_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"folder of a simulated recording, got .* which has no truth\.json"):
+        simulated_world(tmp_path)
+    (tmp_path / "truth.json").write_text('{"seed": 0')
+    with pytest.raises(ValueError, match=r"in .*truth\.json, got: Expecting .*Simulate the recording again"):
+        simulated_world(tmp_path)
 
 
 def test_regions_differ_in_noise_and_not_in_signal(medium):
