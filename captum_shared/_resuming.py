@@ -88,22 +88,28 @@ class ResumableFolder:
         """
         return self._progress / f"{name}.npz"
 
-    def add(self, name: str, write: Callable[[Path], None]) -> None:
-        """Write a file of the result, whole or not at all.
+    def add(self, name: str, write: Callable[[Path], None]) -> Path:
+        """Write a file of the result once, whole or not at all.
 
         Args:
             name: of the file.
-            write: writes it to the path that it is given.
+            write: writes it to a path, if the file is not there.
+
+        Returns:
+            The file.
         """
-        staged = self._progress / name
-        write(staged)
-        staged.replace(self.path / name)
+        file = self.path / name
+        if not file.exists():
+            staged = self._progress / name
+            write(staged)
+            staged.replace(file)
+        return file
 
     def finish(self, write: Callable[[Path], None]) -> None:
         """Write the file that the work ends with, and clear away what was kept on the way.
 
         Args:
-            write: writes it to the path that it is given.
+            write: writes it to a path.
         """
         self.add(self._result, write)
         self.clear()
@@ -119,13 +125,13 @@ class ResumableFolder:
             )
         if not self.path.exists() or not any(self.path.iterdir()):
             return
-        found = self._found()
-        if found is None:
+        held = self._held()
+        if held is None:
             raise ValueError(
                 f"Expected an empty folder or one with this {self._work}, but {self.path} holds other files: choose "
                 "another."
             )
-        different = sorted(name for name in {*found, *description} if found.get(name) != description.get(name))
+        different = sorted(name for name in {*held, *description} if held.get(name) != description.get(name))
         if different:
             raise ValueError(
                 f"{self.path} holds a different {self._work}: it differs in {', '.join(different)}. Choose another "
@@ -134,16 +140,16 @@ class ResumableFolder:
         if not resume:
             raise ValueError(f"{self.path} holds this {self._work} already: resume it, or choose another output.")
 
-    def _found(self) -> dict[str, Any] | None:
+    def _held(self) -> dict[str, Any] | None:
         """The description of the work that the folder holds, begun or finished; None if there is none."""
         begun, finished = self._progress / "description.json", self.path / self._result
         file = begun if begun.exists() else finished
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-            found: dict[str, Any] = content if file is begun else {**content["settings"], **content["versions"]}
+            held: dict[str, Any] = content if file is begun else {**content["settings"], **content["versions"]}
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return found
+        return held
 
 
 def digest(parts: Iterable[bytes]) -> str:
@@ -159,11 +165,11 @@ def digest(parts: Iterable[bytes]) -> str:
         >>> digest([b"ab", b"c"])[:8], digest([b"a", b"bc"])[:8]
         ('43ee6555', '9a8acca1')
     """
-    found = hashlib.sha256()
+    total = hashlib.sha256()
     for part in parts:
-        found.update(len(part).to_bytes(8, "little"))
-        found.update(part)
-    return found.hexdigest()
+        total.update(len(part).to_bytes(8, "little"))
+        total.update(part)
+    return total.hexdigest()
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -38,7 +38,7 @@ def map_agreement(first: StudyResult, second: StudyResult) -> dict[str, list[flo
         other network.
     """
     return {
-        neuron: [agreement(*(maps[at] for maps, at in zip(both, pair, strict=True))) for pair in pairs]
+        neuron: [agreement(*(maps[index] for maps, index in zip(both, pair, strict=True))) for pair in pairs]
         for neuron, pairs in common_pairs([first, second]).items()
         for both in [(_gradients(first, neuron), _gradients(second, neuron))]
     }
@@ -51,27 +51,27 @@ def common_pairs(results: Sequence[StudyResult]) -> dict[str, list[tuple[int, ..
         results: the studies.
 
     Returns:
-        By neuron, for each pair of the same image and reference its position in every study, in the order of the first.
+        By neuron, for each pair of the same image and reference its index in every study, in the order of the first.
 
     Raises:
         ValueError: if the studies have no pair in common.
     """
-    first, *others = [{neuron.name: _positions(neuron) for neuron in result.included} for result in results]
-    found = {
+    first, *others = [{neuron.name: _indices(neuron) for neuron in result.included} for result in results]
+    shared = {
         name: [
-            (at, *(other[name][pair] for other in others))
-            for pair, at in positions.items()
+            (index, *(other[name][pair] for other in others))
+            for pair, index in indices.items()
             if all(pair in other.get(name, {}) for other in others)
         ]
-        for name, positions in first.items()
+        for name, indices in first.items()
     }
-    found = {name: pairs for name, pairs in found.items() if pairs}
-    if not found:
+    common = {name: pairs for name, pairs in shared.items() if pairs}
+    if not common:
         raise ValueError(
             "Expected studies of the same pairs, got none in common: explain the pairs of one study with the other "
             "network."
         )
-    return found
+    return common
 
 
 def agreement(
@@ -96,12 +96,12 @@ def agreement(
     return float(np.mean([rank_correlation(*maps) for maps in sides]))
 
 
-def _positions(neuron: NeuronResult) -> dict[tuple[str, str], int]:
-    """Position of each pair by image and reference; of the first, where one comes twice."""
-    found: dict[tuple[str, str], int] = {}
-    for at, pair in enumerate(neuron.pairs):
-        found.setdefault((pair.image, pair.reference), at)
-    return found
+def _indices(neuron: NeuronResult) -> dict[tuple[str, str], int]:
+    """Index of each pair by image and reference; of the first, where one comes twice."""
+    indices: dict[tuple[str, str], int] = {}
+    for index, pair in enumerate(neuron.pairs):
+        indices.setdefault((pair.image, pair.reference), index)
+    return indices
 
 
 def _gradients(result: StudyResult, neuron: str) -> Float32[ndarray, "pair side row column"]:

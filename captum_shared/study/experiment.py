@@ -1,9 +1,9 @@
-"""The steps of the experiment: features, readouts, how well they generalise, pairs, maps."""
+"""The steps of the experiment: readouts, how well they generalise, pairs, maps."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import final
@@ -44,12 +44,14 @@ class Experiment:
         features: the encoder, with its ``preprocess`` set.
         latent: the latent features of all images.
         settings: what is asked for.
+        readout: the neurons, of :func:`preferred_readout`.
     """
 
     recording: Recording
     features: LatentFeatures
     latent: Float[Tensor, "image feature"]
     settings: StudySettings
+    readout: LinearReadout
 
     @cached_property
     def preferred(self) -> Bool[ndarray, " image"]:
@@ -63,17 +65,6 @@ class Experiment:
         return tuple(
             f"{inside} (preferred category)" if inside else f"{outside} (other categories)" if outside else ""
             for inside, outside in zip(fitted, judged, strict=True)
-        )
-
-    @cached_property
-    def readout(self) -> LinearReadout:
-        """The readouts, fitted on the preferred category alone."""
-        inside = self.preferred
-        return fit_readout(
-            self.latent[inside],
-            self.recording.mean[inside],
-            center=self.settings.center,
-            neuron_names=self.recording.neuron_names,
         )
 
     @cached_property
@@ -100,11 +91,11 @@ class Experiment:
     def _split(self) -> tuple[ndarray, ndarray]:
         return self.preferred, ~self.preferred
 
-    def judged(self) -> list[NeuronResult]:
+    def numbers(self) -> dict[str, Float64[ndarray, " neuron"]]:
         """Judge the readouts, and compare them with what the noise of the recording lets one expect.
 
         Returns:
-            One result a neuron, without pairs.
+            The numbers of :class:`NeuronResult` by name, one a neuron.
         """
         mean, (inside, outside) = self.recording.mean, self._split
         settings = self.settings
@@ -118,27 +109,38 @@ class Experiment:
             "preferred_mean": _mean(mean[inside]),
             "ooc_mean": _mean(mean[outside]),
         }
+        return {name: np.asarray(values, dtype=np.float64) for name, values in numbers.items()}
+
+    def neurons(self, numbers: Mapping[str, Float64[ndarray, " neuron"]]) -> list[NeuronResult]:
+        """Describe the neurons.
+
+        Args:
+            numbers: of :meth:`numbers`.
+
+        Returns:
+            One result a neuron, without pairs.
+        """
         return [
             NeuronResult(
-                name=self.recording.neuron_names[place],
-                region=self.recording.regions[place],
-                subject=self.recording.subjects[place],
-                excluded=self.excluded[place],
-                drivers=self._drivers(place),
-                **{name: float(values[place]) for name, values in numbers.items()},  # type: ignore[arg-type]
+                name=name,
+                region=self.recording.regions[neuron],
+                subject=self.recording.subjects[neuron],
+                excluded=self.excluded[neuron],
+                drivers=self._drivers(neuron),
+                **{measure: float(values[neuron]) for measure, values in numbers.items()},  # type: ignore[arg-type]
             )
-            for place in range(self.recording.n_neurons)
+            for neuron, name in enumerate(self.recording.neuron_names)
         ]
 
     def _drivers(self, neuron: int) -> tuple[str, ...]:
-        places = np.flatnonzero(self.preferred)[self.bank.drivers(neuron).cpu().numpy()]
-        return tuple(self.recording.stimulus_ids[place] for place in places)
+        images = np.flatnonzero(self.preferred)[self.bank.drivers(neuron).cpu().numpy()]
+        return tuple(self.recording.stimulus_ids[image] for image in images)
 
     def pairs(self, neuron: int) -> tuple[ChosenPair, ...]:
         """Choose the pairs to explain for a neuron.
 
         Args:
-            neuron: its position.
+            neuron: its index.
 
         Returns:
             The pairs.
@@ -152,21 +154,37 @@ class Experiment:
             settings=self.settings,
         )
 
+    def pairs_of(self, neuron: NeuronResult) -> tuple[ChosenPair, ...]:
+        """Take over the pairs of a neuron from another study of the recording.
+
+        Args:
+            neuron: the neuron in the other study.
+
+        Returns:
+            Its pairs, with their similarity in this encoder.
+        """
+        row = {name: image for image, name in enumerate(self.recording.stimulus_ids)}
+        images, references = ([row[getattr(pair, side)] for pair in neuron.pairs] for side in ("image", "reference"))
+        similarities = self._similarity(self.latent[images], self.latent[references])
+        column = similarities[:, self.readout.neuron_index(neuron.name)].tolist()
+        return tuple(
+            ChosenPair(pair.kind, image, reference, similarity)
+            for pair, image, reference, similarity in zip(neuron.pairs, images, references, column, strict=True)
+        )
+
     def explained(
         self, neuron: int, pairs: Sequence[ChosenPair]
     ) -> tuple[list[PairResult], Float32[ndarray, "pair side jacobian row column"]]:
         """Make the maps of a neuron's pairs.
 
         Args:
-            neuron: its position.
+            neuron: its index.
             pairs: its pairs.
 
         Returns:
             What was measured, and the maps.
         """
-        images = [_images(self.recording, self.features, [pair.image for pair in pairs])]
-        images.append(_images(self.recording, self.features, [pair.reference for pair in pairs]))
-        inputs = (images[0], images[1])
+        inputs = self._inputs([pair.image for pair in pairs]), self._inputs([pair.reference for pair in pairs])
         gradient, integrated = self._attributions
         grey = (mid_grey(self.features, inputs[0]), mid_grey(self.features, inputs[1]))
         steps = {"n_steps": self.settings.n_steps, "baselines": grey, "internal_batch_size": _BATCH}
@@ -178,14 +196,18 @@ class Experiment:
         """Return an image as the network sees it.
 
         Args:
-            image: its position.
+            image: its index.
 
         Returns:
             RGB, 0 to 255.
         """
-        seen = to_display(_images(self.recording, self.features, [image]), self.features.preprocess)[0]
+        seen = to_display(self._inputs([image]), self.features.preprocess)[0]
         pixels: ndarray = np.rint(255 * seen.permute(1, 2, 0).cpu().numpy()).astype(np.uint8)
         return pixels
+
+    def _inputs(self, images: Sequence[int]) -> Float[Tensor, "image channel height width"]:
+        paths = self.recording.paths or ()
+        return load_inputs(self.features, [paths[image] for image in images])
 
     def _measured(
         self, neuron: int, pair: ChosenPair, maps: Float32[ndarray, "side jacobian row column"]
@@ -197,15 +219,29 @@ class Experiment:
             reference=self.recording.stimulus_ids[pair.reference],
             response=float(responses[pair.image]),
             reference_response=float(responses[pair.reference]),
-            similarity=float(self._similarity(self.latent[[pair.image]], self.latent[[pair.reference]])[0, neuron]),
+            similarity=pair.similarity,
             intensity=float(maps[:, 0].mean(dtype=np.float64)),
             gradient_ig_correlation=agreement(maps[:, 0], maps[:, 1]),
         )
 
 
-def _images(recording: Recording, features: LatentFeatures, places: Sequence[int]) -> Tensor:
-    paths = recording.paths or ()
-    return load_inputs(features, [paths[place] for place in places])
+def preferred_readout(
+    recording: Recording, latent: Float[Tensor, "image feature"], settings: StudySettings
+) -> LinearReadout:
+    """Fit the readouts on the preferred category alone.
+
+    Args:
+        recording: the responses.
+        latent: the latent features of all images.
+        settings: which category, and whether to centre.
+
+    Returns:
+        The readouts.
+    """
+    inside = recording.in_category(settings.preferred)
+    return fit_readout(
+        latent[inside], recording.mean[inside], center=settings.center, neuron_names=recording.neuron_names
+    )
 
 
 def _heatmaps(attributions: tuple[Tensor, Tensor]) -> Float32[ndarray, "pair side row column"]:

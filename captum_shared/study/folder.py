@@ -31,7 +31,7 @@ def kept_pairs(folder: ResumableFolder, neuron: int) -> tuple[PairResult, ...]:
 
     Args:
         folder: where they are kept.
-        neuron: its position.
+        neuron: its index.
 
     Returns:
         Its pairs.
@@ -44,7 +44,7 @@ def part_of(neuron: int) -> str:
     """Name the part of a study that is a neuron's.
 
     Args:
-        neuron: its position.
+        neuron: its index.
 
     Returns:
         The name.
@@ -61,22 +61,22 @@ def write_study(folder: ResumableFolder, result: StudyResult, pictures: Iterable
 
     Args:
         folder: where to, with the parts of all neurons.
-        result: all that was found.
+        result: the study.
         pictures: identifiers and pixels of the images in pairs.
     """
 
     def write_maps(path: Path) -> None:
-        places = {neuron.name: place for place, neuron in enumerate(result.neurons) if neuron.pairs}
+        explained = {neuron.name: index for index, neuron in enumerate(result.neurons) if neuron.pairs}
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for position, neuron in enumerate(places.values()):
+            for member, neuron in enumerate(explained.values()):
                 with np.load(folder.part(part_of(neuron))) as kept:
-                    _add(archive, f"maps/{position:05d}", kept["maps"])
+                    _add(archive, f"maps/{member:05d}", kept["maps"])
             names = []
-            for position, (name, picture) in enumerate(pictures):
-                _add(archive, f"pictures/{position:05d}", picture)
+            for member, (name, picture) in enumerate(pictures):
+                _add(archive, f"pictures/{member:05d}", picture)
                 names.append(name)
             labels = {"axes": AXES, "sides": SIDES, "jacobians": JACOBIANS}
-            for label, values in {**labels, "maps_names": tuple(places), "pictures_names": names}.items():
+            for label, values in {**labels, "maps_names": tuple(explained), "pictures_names": names}.items():
                 _add(archive, label, np.array(values, dtype=str))
 
     folder.add(result.map_file.name, write_maps)

@@ -18,13 +18,15 @@ class ChosenPair:
 
     Attributes:
         kind: why it was chosen, as in :class:`~captum_shared.study.PairResult`.
-        image: position of the image in the recording.
-        reference: position of the reference in the recording.
+        image: index of the image in the recording.
+        reference: index of the reference in the recording.
+        similarity: neuron-specific similarity of the two, between -1 and 1.
     """
 
     kind: Kind
     image: int
     reference: int
+    similarity: float
 
 
 def choose_pairs(
@@ -68,12 +70,12 @@ def choose_pairs(
         list(range(len(ranked)))[: settings.n_strong],
         range(settings.n_strong, min(n_drivers, len(ranked))),
     )
-    dissimilar = sorted(others, key=lambda place: similarities[place])[: settings.n_dissimilar]
-    left = [place for place in range(len(ranked)) if place not in (*strong, *dissimilar)]
+    dissimilar = sorted(others, key=lambda rank: similarities[rank])[: settings.n_dissimilar]
+    left = [rank for rank in range(len(ranked)) if rank not in (*strong, *dissimilar)]
     weak = left[::-1][: settings.n_weak]
     kinds: dict[Kind, list[int]] = {"strong": strong, "dissimilar": dissimilar, "weak": weak}
     return tuple(
-        ChosenPair(kind, int(ranked[place]), int(references[place]))
-        for kind, places in kinds.items()
-        for place in places
+        ChosenPair(kind, int(ranked[rank]), int(references[rank]), float(similarities[rank]))
+        for kind, ranks in kinds.items()
+        for rank in ranks
     )

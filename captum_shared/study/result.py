@@ -1,4 +1,4 @@
-"""What a study found, and the files that hold it."""
+"""What comes of a study, and the files that hold it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, final
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy import ndarray
+from numpy.lib.npyio import NpzFile
 
 from captum_shared._files import write_atomically
 
@@ -55,7 +57,7 @@ class PairResult:
 
 @dataclass(frozen=True)
 class NeuronResult:
-    """What was found for one neuron; numbers that could not be measured are NaN.
+    """What was measured of one neuron; numbers that could not be measured are NaN.
 
     Attributes:
         name: the neuron.
@@ -156,12 +158,23 @@ class StudyResult:
         return picture
 
     def _read(self, what: str, name: str) -> ndarray:
-        with np.load(self.map_file) as file:
-            names = file[f"{what}_names"].tolist()
-            if name not in names:
-                raise KeyError(f"{self.map_file} has no {what} of {name!r}, but of {len(names)} others.")
-            found: ndarray = file[f"{what}/{names.index(name):05d}"]
-        return found
+        archive, members = self._opened
+        if name not in members[what]:
+            raise KeyError(f"{self.map_file} has no {what} of {name!r}, but of {len(members[what])} others.")
+        array: ndarray = archive[members[what][name]]
+        return array
+
+    @cached_property
+    def _opened(self) -> tuple[NpzFile, dict[str, dict[str, str]]]:
+        """The file with maps and pictures, opened once, and its members by name."""
+        archive = np.load(self.map_file)
+        return archive, {
+            what: {name: f"{what}/{member:05d}" for member, name in enumerate(archive[f"{what}_names"].tolist())}
+            for what in ("maps", "pictures")
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_opened"}
 
     def save(self, path: str | Path) -> None:
         """Write everything but maps and pictures to a JSON file, all of it or nothing.

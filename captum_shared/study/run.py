@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from captum_shared._resuming import ResumableFolder, versions
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.photographs import latent_features
 from captum_shared.neurons.noise import null_interval
+from captum_shared.neurons.readout import LinearReadout
 from captum_shared.recordings.recording import Recording
-from captum_shared.study.experiment import Experiment
+from captum_shared.study.experiment import Experiment, preferred_readout
 from captum_shared.study.folder import kept_pairs, packed, part_of, write_study
-from captum_shared.study.pairs import ChosenPair
 from captum_shared.study.result import NeuronResult, StudyResult
 from captum_shared.study.settings import PACKAGES, StudySettings, description
 
@@ -49,11 +49,12 @@ def run_study(
         progress: whether to show progress bars.
 
     Returns:
-        What was found.
+        The study.
 
     Raises:
         ValueError: if there is no image of the preferred category or none of another, there are fewer images than
-            folds, no image files are known, or ``output`` holds something else.
+            folds, no image files are known, ``pairs_of`` is a study of another recording, or ``output`` holds something
+            else.
 
     Source:
         Lappe et al., Parallel Backpropagation for Shared-Feature Visualization, NeurIPS 2024, Figures 3 to 5.
@@ -80,23 +81,19 @@ def run_study(
         [('strong', 'object', 'body'), ('weak', 'object', 'body')]
     """
     _check(recording, settings)
-    described = description(recording, features, settings, model=model)
-    if pairs_of is not None:
-        described["pairs_of"] = pairs_of.settings["model"]
+    described = description(recording, features, settings, model=model, pairs_of=pairs_of)
     folder = ResumableFolder(
         output, {**described, **versions(*PACKAGES)}, result="study.json", work="study", resume=resume
     )
     if folder.finished:
         folder.clear()
         return StudyResult.load(folder.path)
-    kept = folder.once("features", lambda: {"latent": _latent(recording, features, progress)})
-    experiment = Experiment(recording, features, torch.from_numpy(kept["latent"]), settings)
-    neurons = experiment.judged()
-    experiment.readout.save(folder.path / "readout.safetensors")
-    given = {} if pairs_of is None else _pairs_of(pairs_of, recording)
-    for place, neuron in enumerate(tqdm(neurons, desc="maps", unit="neuron", disable=not progress)):
+    experiment = _prepared(folder, recording, features, settings, progress=progress)
+    neurons = experiment.neurons(folder.once("numbers", experiment.numbers))
+    same = {} if pairs_of is None else {neuron.name: neuron for neuron in pairs_of.included}
+    for index, neuron in enumerate(tqdm(neurons, desc="maps", unit="neuron", disable=not progress)):
         if not neuron.excluded:
-            _explain(folder, experiment, place, given.get(neuron.name))
+            _explain(folder, experiment, index, same.get(neuron.name))
     result = StudyResult(
         settings=described,
         versions=versions(*PACKAGES),
@@ -104,8 +101,8 @@ def run_study(
         null_interval=null_interval(int(experiment.preferred.sum())),
         ooc_null_interval=null_interval(int((~experiment.preferred).sum())),
         neurons=tuple(
-            neuron if neuron.excluded else replace(neuron, pairs=kept_pairs(folder, place))
-            for place, neuron in enumerate(neurons)
+            neuron if neuron.excluded else replace(neuron, pairs=kept_pairs(folder, index))
+            for index, neuron in enumerate(neurons)
         ),
         map_file=folder.path / "maps.npz",
     )
@@ -113,14 +110,31 @@ def run_study(
     return result
 
 
-def _latent(recording: Recording, features: LatentFeatures, progress: bool) -> ndarray:
-    found: ndarray = latent_features(features, recording.paths or (), progress=progress).cpu().numpy()
-    return found
+def _prepared(
+    folder: ResumableFolder,
+    recording: Recording,
+    features: LatentFeatures,
+    settings: StudySettings,
+    *,
+    progress: bool,
+) -> Experiment:
+    """The experiment with its features and readouts, which are kept."""
+
+    def compute() -> dict[str, ndarray]:
+        return {"latent": latent_features(features, recording.paths or (), progress=progress).cpu().numpy()}
+
+    latent = torch.from_numpy(folder.once("features", compute)["latent"])
+    file = folder.add("readout.safetensors", lambda path: preferred_readout(recording, latent, settings).save(path))
+    return Experiment(recording, features, latent, settings, LinearReadout.load(file))
 
 
-def _explain(folder: ResumableFolder, experiment: Experiment, neuron: int, given: Sequence[ChosenPair] | None) -> None:
-    """Explain a neuron's pairs, chosen unless they are given, and keep what comes of it."""
-    folder.once(part_of(neuron), lambda: packed(*experiment.explained(neuron, given or experiment.pairs(neuron))))
+def _explain(folder: ResumableFolder, experiment: Experiment, index: int, same: NeuronResult | None) -> None:
+    """Explain the pairs of a neuron, those of another study if it is there, and keep what comes of it."""
+
+    def compute() -> dict[str, ndarray]:
+        return packed(*experiment.explained(index, experiment.pairs_of(same) if same else experiment.pairs(index)))
+
+    folder.once(part_of(index), compute)
 
 
 def _check(recording: Recording, settings: StudySettings) -> None:
@@ -139,18 +153,9 @@ def _check(recording: Recording, settings: StudySettings) -> None:
         raise ValueError("Expected a recording with image files, got none: load it with images=FOLDER.")
 
 
-def _pairs_of(study: StudyResult, recording: Recording) -> Mapping[str, Sequence[ChosenPair]]:
-    """The pairs of another study by neuron."""
-    place = {name: position for position, name in enumerate(recording.stimulus_ids)}
-    return {
-        neuron.name: [ChosenPair(pair.kind, place[pair.image], place[pair.reference]) for pair in neuron.pairs]
-        for neuron in study.included
-    }
-
-
 def _pictures(neurons: Sequence[NeuronResult], experiment: Experiment) -> Iterator[tuple[str, ndarray]]:
     """The images in pairs, each once, as the network saw them."""
     shown = {name for neuron in neurons for pair in neuron.pairs for name in (pair.image, pair.reference)}
-    for place, name in enumerate(experiment.recording.stimulus_ids):
+    for image, name in enumerate(experiment.recording.stimulus_ids):
         if name in shown:
-            yield name, experiment.picture(place)
+            yield name, experiment.picture(image)

@@ -1,15 +1,20 @@
 """What a study is asked for, and how to tell one study from another."""
 
+import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
 from numpy import ndarray
+from PIL import Image
 
 from captum_shared._resuming import digest
 from captum_shared.encoders.features import LatentFeatures
+from captum_shared.encoders.photographs import load_inputs
 from captum_shared.recordings.recording import Recording
+from captum_shared.study.result import StudyResult
 
 PACKAGES: Final = ("captum-shared", "captum", "numpy", "scikit-learn", "torch", "torchvision")
 """What computes a study."""
@@ -27,9 +32,9 @@ class StudySettings:
         n_weak: how many of the ooc. images that drive it least to explain.
         driver_fraction: the share of images, preferred or ooc., that count as drivers of a neuron.
         center: whether to centre the features by their mean over the preferred category; the paper does not.
-        folds: of the cross-validation.
-        n_steps: of Integrated Gradients, from mid-grey.
-        seed: of the folds.
+        folds: number of folds of the cross-validation.
+        n_steps: number of steps of Integrated Gradients, from mid-grey.
+        seed: seed of the folds.
 
     Raises:
         ValueError: if a number is out of range.
@@ -64,33 +69,69 @@ class StudySettings:
 
 
 def description(
-    recording: Recording, features: LatentFeatures, settings: StudySettings, *, model: str
+    recording: Recording,
+    features: LatentFeatures,
+    settings: StudySettings,
+    *,
+    model: str,
+    pairs_of: StudyResult | None = None,
 ) -> dict[str, Any]:
-    """Describe a study so that two have equal descriptions just if they are the same study.
+    """Describe a study so that two have equal descriptions just if they compute the same.
 
-    Responses, images and weights are told by the SHA-256 of their content, so neither the format of the recording nor
-    the place of a file matters.
+    Responses, images, weights and pairs are told by the SHA-256 of their content, so neither the format of the
+    recording nor where a file lies matters, and the preprocessing by what it makes of a test card.
 
     Args:
         recording: the recording, with image files.
         features: the encoder.
         settings: what is asked for.
         model: the name of the network.
+        pairs_of: the study whose pairs are explained; None if they are chosen.
 
     Returns:
         Names and values, ready for JSON.
+
+    Raises:
+        ValueError: if the encoder has no ``preprocess``, or ``pairs_of`` is a study of something else.
     """
     state = {name: value.detach().cpu().numpy() for name, value in features.state_dict().items()}
-    return {
+    described = {
         "recording": digest(_content(recording)),
         "images": digest(path.read_bytes() for path in recording.paths or ()),
         "model": model,
         "weights": digest(part for name, value in sorted(state.items()) for part in (name.encode(), _bytes(value))),
         "layer": features.layer,
         "pool": features.pool,
-        "preprocess": repr(features.preprocess),
+        "preprocess": digest([_bytes(_preprocessed_card(features))]),
         **asdict(settings),
     }
+    return described if pairs_of is None else {**described, "pairs_of": _pairs_digest(pairs_of, described)}
+
+
+def _preprocessed_card(features: LatentFeatures) -> ndarray:
+    """What the encoder sees of an image of many colours and edges that is wider than high."""
+    row, column = np.indices((360, 480))
+    card = np.stack([row * column, row ^ column, 7 * row + 3 * column], axis=2).astype(np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "card.png")
+        Image.fromarray(card).save(file)
+        seen: ndarray = load_inputs(features, [file]).cpu().numpy()
+    return seen
+
+
+def _pairs_digest(study: StudyResult, described: dict[str, Any]) -> str:
+    for name in ("recording", "preferred"):
+        if study.settings.get(name) != described[name]:
+            raise ValueError(
+                f"Expected pairs_of to be a study of the same recording and preferred category, got one that differs "
+                f"in its {name}: run that study again, or leave out pairs_of."
+            )
+    return digest(
+        text.encode()
+        for neuron in study.included
+        for pair in neuron.pairs
+        for text in (neuron.name, pair.kind, pair.image, pair.reference)
+    )
 
 
 def _content(recording: Recording) -> Iterable[bytes]:
