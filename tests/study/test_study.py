@@ -1,8 +1,8 @@
-"""The study, against the steps of METHOD.md written out in a loop; interruptions; wrong input."""
+"""The study, against the steps of METHOD.md written out in a loop; wrong input."""
 
 import dataclasses
 import math
-from collections.abc import Callable
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -15,68 +15,14 @@ from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import nn
-from toys import Randomised
+from toy_experiment import N_BODIES, N_OBJECTS, SETTINGS, SIZE, encoder, study, with_responses
 
-from captum_shared import LatentFeatures, NeuronSimilarity, ParallelSharedAttribution
-from captum_shared import _resuming as resuming
+from captum_shared import NeuronSimilarity, ParallelSharedAttribution
 from captum_shared.attr.heatmaps import heatmap
-from captum_shared.encoders.photographs import latent_features
 from captum_shared.images import load_images, rgb_preprocess
 from captum_shared.neurons.readout import LinearReadout
 from captum_shared.recordings.recording import Recording
-from captum_shared.study import experiment, run
 from captum_shared.study.result import StudyResult
-from captum_shared.study.run import run_study
-from captum_shared.study.settings import StudySettings
-
-N_BODIES, N_OBJECTS, N_NEURONS, SIZE = 12, 10, 4, 16
-SETTINGS = StudySettings("body", folds=3, n_steps=4)
-
-
-def network() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 5, 3), nn.ReLU())
-
-
-def encoder(seed: int = 0) -> LatentFeatures:
-    features = LatentFeatures(Randomised(seed)(network).float(), "3")
-    features.preprocess = rgb_preprocess(SIZE)
-    return features
-
-
-@pytest.fixture
-def recording(tmp_path: Path) -> Recording:
-    """Twelve bodies and ten objects of random blobs, and two phases of four neurons that see some of the features."""
-    rng = np.random.default_rng(0)
-    images = tmp_path / "images"
-    images.mkdir()
-    names = [f"body{i}" for i in range(N_BODIES)] + [f"object{i}" for i in range(N_OBJECTS)]
-    paths = tuple(images / f"{name}.png" for name in names)
-    for path in paths:
-        Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize((SIZE, SIZE)).save(path)
-    with torch.no_grad():
-        features = encoder()(load_images(paths, rgb_preprocess(SIZE))).double().numpy()
-    signal = features @ rng.standard_normal((features.shape[1], N_NEURONS))
-    noise = 0.3 * signal.std(0) * rng.standard_normal((2, *signal.shape))
-    return Recording(
-        responses=signal + noise,
-        stimulus_ids=tuple(names),
-        categories=("body",) * N_BODIES + ("object",) * N_OBJECTS,
-        neuron_names=("A", "B", "C", "D"),
-        regions=("anterior", "anterior", "posterior", "posterior"),
-        subjects=("M1",) * N_NEURONS,
-        paths=paths,
-    )
-
-
-def study(recording: Recording, output: Path, settings: StudySettings = SETTINGS, **kwargs: object) -> StudyResult:
-    return run_study(recording, encoder(), settings, output=output, model="toy", progress=False, **kwargs)
-
-
-def with_responses(recording: Recording, change: Callable[[ndarray], None]) -> Recording:
-    responses = recording.responses.copy()
-    change(responses)
-    return dataclasses.replace(recording, responses=responses)
 
 
 def test_correlations_are_those_of_scikit_learn(recording: Recording, tmp_path: Path) -> None:
@@ -126,12 +72,12 @@ def test_pairs_and_maps_are_those_of_the_steps_in_a_loop(recording: Recording, t
         maps = result.maps(neuron.name)
         assert maps.shape == (3, 2, 2, SIZE, SIZE)
         for pair, own in zip(neuron.pairs, maps, strict=True):
-            place = names.index(pair.image)
-            expected, reference = best(place)
+            image = names.index(pair.image)
+            expected, reference = best(image)
             assert pair.reference == names[reference]
             assert pair.similarity == pytest.approx(expected, abs=1e-6)
-            assert (pair.response, pair.reference_response) == (mean[place, k], mean[reference, k])
-            inputs = images[[place]], images[[reference]]
+            assert (pair.response, pair.reference_response) == (mean[image, k], mean[reference, k])
+            inputs = images[[image]], images[[reference]]
             gradient = ParallelSharedAttribution(similarity).attribute(inputs, k)
             integrated = ParallelSharedAttribution(similarity, "integrated_gradients").attribute(
                 inputs, k, baselines=128 / 255, n_steps=4
@@ -162,77 +108,6 @@ def test_a_dissimilar_driver_is_the_one_whose_best_reference_is_least_similar(
         assert neuron.pairs[2].image == whole.pairs[-1].image
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-@pytest.mark.parametrize("stop", ["features", "keep", "save", "rmtree"])
-def test_an_interrupted_study_resumes_to_the_same_files(
-    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: str
-) -> None:
-    whole = study(recording, tmp_path / "whole")
-    calls = {"n": 0}
-
-    def interrupt(original: Callable[..., object], after: int) -> Callable[..., object]:
-        def wrapper(*args: object, **kwargs: object) -> object:
-            calls["n"] += 1
-            if calls["n"] > after:
-                raise KeyboardInterrupt
-            return original(*args, **kwargs)
-
-        return wrapper
-
-    places = {
-        "features": (experiment, "_images", 0),
-        "keep": (run, "packed", 2),
-        "save": (StudyResult, "save", 0),
-        "rmtree": (resuming.shutil, "rmtree", 0),
-    }
-    owner, name, after = places[stop]
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, name, interrupt(getattr(owner, name), after))
-        with pytest.raises(KeyboardInterrupt):
-            study(recording, tmp_path / "out")
-    computed = []
-    original = experiment.Experiment.explained
-    monkeypatch.setattr(
-        experiment.Experiment, "explained", lambda self, k, pairs: (computed.append(k), original(self, k, pairs))[1]
-    )
-    resumed = study(recording, tmp_path / "out", resume=True)
-    assert computed == {"features": [0, 1, 2, 3], "keep": [2, 3]}.get(stop, [])
-    assert resumed == whole
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-    assert sorted(contents(tmp_path / "out")) == ["maps.npz", "readout.safetensors", "study.json"]
-
-
-def test_a_finished_study_is_returned_and_loaded(recording: Recording, tmp_path: Path) -> None:
-    result = study(recording, tmp_path / "out")
-    before = contents(tmp_path / "out")
-    assert study(recording, tmp_path / "out", resume=True) == result == StudyResult.load(tmp_path / "out")
-    assert contents(tmp_path / "out") == before
-    assert StudyResult.load(tmp_path / "out" / "study.json").maps("B").shape == (3, 2, 2, SIZE, SIZE)
-
-
-def test_features_of_an_image_are_computed_once(
-    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[int] = []
-    forward = LatentFeatures.forward
-
-    def counted(self: LatentFeatures, images: torch.Tensor) -> torch.Tensor:
-        if not torch.is_grad_enabled():
-            seen.append(len(images))
-        return forward(self, images)
-
-    features = encoder()
-    features(torch.rand(1, 3, SIZE, SIZE))
-    monkeypatch.setattr(LatentFeatures, "forward", counted)
-    kept = resuming.ResumableFolder(tmp_path / "out", {}, result="study.json")
-    for _ in range(2):
-        kept.once("features", lambda: {"latent": latent_features(features, recording.paths or ()).numpy()})
-    assert sum(seen) == recording.n_images
-
-
 def test_neurons_that_cannot_take_part_are_kept_marked_and_left_out(
     recording: Recording, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -255,9 +130,16 @@ def test_neurons_that_cannot_take_part_are_kept_marked_and_left_out(
 
 def test_the_same_pairs_are_explained_with_another_network(recording: Recording, tmp_path: Path) -> None:
     first = study(recording, tmp_path / "first")
-    second = run_study(
-        recording, encoder(1), SETTINGS, output=tmp_path / "second", model="other", pairs_of=first, progress=False
+    second = study(recording, tmp_path / "second", features=encoder(1), model="other", pairs_of=first)
+    similarity = NeuronSimilarity(encoder(1), LinearReadout.load(tmp_path / "second" / "readout.safetensors"))
+    image, reference = (
+        load_images([tmp_path / "images" / f"{name}.png"], rgb_preprocess(SIZE))
+        for name in (first.neurons[2].pairs[1].image, first.neurons[2].pairs[1].reference)
     )
+    with torch.no_grad():
+        assert second.neurons[2].pairs[1].similarity == pytest.approx(
+            float(similarity(image, reference)[0, 2]), abs=1e-6
+        )
     for one, other in zip(first.neurons, second.neurons, strict=True):
         assert [(p.kind, p.image, p.reference) for p in one.pairs] == [
             (p.kind, p.image, p.reference) for p in other.pairs
@@ -266,29 +148,16 @@ def test_the_same_pairs_are_explained_with_another_network(recording: Recording,
     assert not np.allclose(first.maps("A"), second.maps("A"))
 
 
+def test_a_study_whose_maps_were_read_can_be_sent_to_another_process(recording: Recording, tmp_path: Path) -> None:
+    result = study(recording, tmp_path / "out")
+    maps = result.maps("A")
+    sent = pickle.loads(pickle.dumps(result))
+    assert sent == result
+    np.testing.assert_array_equal(sent.maps("A"), maps)
+
+
 @pytest.mark.usefixtures("as_installed")
 class TestRefused:
-    def test_another_study_in_the_folder(self, recording: Recording, tmp_path: Path) -> None:
-        study(recording, tmp_path / "out")
-        before = contents(tmp_path / "out")
-        changed = with_responses(recording, lambda responses: responses.__setitem__((0, 0, 0), 1.0))
-        with pytest.raises(ValueError, match=r"holds a different study: it differs in recording\. Choose another"):
-            study(changed, tmp_path / "out", resume=True)
-        with pytest.raises(ValueError, match="differs in folds, n_steps"):
-            study(recording, tmp_path / "out", dataclasses.replace(SETTINGS, folds=4, n_steps=5), resume=True)
-        with pytest.raises(ValueError, match="holds this study already: resume it"):
-            study(recording, tmp_path / "out")
-        assert contents(tmp_path / "out") == before
-
-    def test_other_files_in_the_folder(self, recording: Recording, tmp_path: Path) -> None:
-        (tmp_path / "out").mkdir()
-        (tmp_path / "out" / "thesis.txt").write_text("years of work")
-        with pytest.raises(ValueError, match="holds other files"):
-            study(recording, tmp_path / "out", resume=True)
-        assert contents(tmp_path / "out") == {"thesis.txt": b"years of work"}
-        with pytest.raises(NotADirectoryError, match=r"got the file .*thesis.txt"):
-            study(recording, tmp_path / "out" / "thesis.txt")
-
     def test_categories_that_leave_nothing_to_do(self, recording: Recording, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"'boddy', got none.*body \(12 images\), object \(10 images\)"):
             study(recording, tmp_path / "out", dataclasses.replace(SETTINGS, preferred="boddy"))
