@@ -75,7 +75,7 @@ class Experiment:
     @cached_property
     def bank(self) -> ReferenceBank:
         """The images of the preferred category, by their features."""
-        return ReferenceBank(
+        return ReferenceBank.from_features(
             self._similarity,
             self.latent[self.preferred],
             responses=self.recording.mean[self.preferred],

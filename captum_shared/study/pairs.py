@@ -62,7 +62,7 @@ def choose_pairs(
     if len(outside) == 0:
         raise ValueError("Expected a response to at least one image outside the preferred category, got none.")
     ranked = outside[np.argsort(-responses[outside], kind="stable")]
-    match = bank.search(features[ranked], target=neuron)
+    match = bank.search_features(features[ranked], target=neuron)
     similarities = match.similarities[:, 0].double().cpu().numpy()
     references = np.flatnonzero(preferred)[match.indices[:, 0].cpu().numpy()]
     n_drivers = max(settings.n_strong, round(settings.driver_fraction * len(ranked)))
