@@ -123,7 +123,7 @@ def scored(task: Task, places: range) -> dict[str, dict[str, Tensor]]:
     for name, setting in ROWS.items():
         pair = [layer_map(*each, readouts, setting) for each in ((image, reference), (reference, image))]
         unshared = layer_map(image, control, readouts, setting)
-        shown = [heatmap(each, (regions.shape[3], regions.shape[4])) for each in pair]
+        shown = [heatmap(each, (regions.shape[3], regions.shape[4]), kind="layer") for each in pair]
         found[name] = recovered(shown, regions) | intensities(pair[0], unshared)
     for name in ("ours-recommended", "ours-correspondence-pixels"):
         maps = METHODS[name].maps

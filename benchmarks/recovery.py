@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from captum_shared.evaluation import table
-from captum_shared.methods import methods
+from captum_shared.methods import methods_by_name
 
 LAYERS = ("features", "classifier.1", "classifier.2")
 QUICK = (  # on photographs; what is not here takes longer, or is a variant of what is
@@ -62,7 +62,7 @@ def main() -> None:
     more = ("--pairs", str(given.more), "--faithful", str(given.more), "--sanity", str(given.more))
     benchmark(given.output / "parts-more", "parts", *more, *seed)
     if given.images:
-        rest = [method.name for method in methods() if method.name not in QUICK.split(",")]
+        rest = [method.name for method in methods_by_name() if method.name not in QUICK.split(",")]
         model = ("--images", str(given.images), "--model", "squeezenet1_0", "--weights", given.weights)
         cut = [argument for layer in LAYERS for argument in ("--layer", layer)]
         benchmark(given.output / "grid", "grid", "--methods", QUICK, *pairs, *model, *cut, *seed)

@@ -112,7 +112,8 @@ print(
 #
 # Held constant, h is sent back through the network to the pixels of both images: map(x) = J(x)ᵀ h, one backward pass. With
 # Integrated Gradients the Jacobian is averaged along a path from a grey image, and the maps then sum to the change of h·f(x)
-# along it. `LayerSharedAttribution` stops at the layer of the cut.
+# along it. `LayerSharedAttribution` stops at the layer of the cut. What a map is of, its kind, decides how it is drawn: of
+# gradients by pixels the magnitude, of contributions and of maps of a layer what speaks for the similarity.
 
 # %%
 gradient = ParallelSharedAttribution(similarity).attribute(pair, target=target)
@@ -123,12 +124,12 @@ layer = LayerSharedAttribution(similarity).attribute(pair, target=target)
 gradcam = METHODS["neuron-grad-cam"].attribute(similarity, pair, target)
 
 maps = {
-    "shared, gradient": gradient,
-    "shared, integrated gradients": integrated,
-    "shared, layer": layer,
-    "Grad-CAM of the neuron": gradcam,
+    "shared, gradient": (gradient, "gradient"),
+    "shared, integrated gradients": (integrated, "contribution"),
+    "shared, layer": (layer, "layer"),
+    "Grad-CAM of the neuron": (gradcam, "layer"),
 }
-heatmaps = {name: [heatmap(attribution, (112, 112)) for attribution in both] for name, both in maps.items()}
+heatmaps = {name: [heatmap(each, (112, 112), kind=kind) for each in both] for name, (both, kind) in maps.items()}
 
 # %% [markdown]
 # The outline surrounds the parts that drive the neuron and are in both images.

@@ -167,15 +167,18 @@ figure
 
 
 # %%
-def maps_of(place: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """Maps by method of an object and of its reference."""
+def maps_of(place: int) -> dict[str, list[torch.Tensor]]:
+    """Heatmaps by method of an object and of its reference."""
     pair = images[strongest[[place]]], images[references[[place]]]
     integrated = ParallelSharedAttribution(similarity, "integrated_gradients")
-    return {
-        "shared, gradient": ParallelSharedAttribution(similarity).attribute(pair, target),
-        "shared, integrated gradients": integrated.attribute(pair, target, n_steps=32, internal_batch_size=8),
-        "shared, layer": LayerSharedAttribution(similarity).attribute(pair, target),
+    maps = {
+        ("shared, gradient", "gradient"): ParallelSharedAttribution(similarity).attribute(pair, target),
+        ("shared, integrated gradients", "contribution"): integrated.attribute(
+            pair, target, n_steps=32, internal_batch_size=8
+        ),
+        ("shared, layer", "layer"): LayerSharedAttribution(similarity).attribute(pair, target),
     }
+    return {name: [heatmap(side, (224, 224), kind=kind)[0] for side in both] for (name, kind), both in maps.items()}
 
 
 def figure_of(place: int, vmax: dict[str, float]) -> Figure:
@@ -184,7 +187,7 @@ def figure_of(place: int, vmax: dict[str, float]) -> Figure:
         Panel(
             title,
             to_display(images[position], preprocess),
-            {name: heatmap(maps[side], (224, 224))[0] for name, maps in found[place].items()},
+            {name: maps[side] for name, maps in found[place].items()},
         )
         for side, (title, position) in enumerate((("object", strongest[place]), ("its reference", references[place])))
     ]
@@ -193,7 +196,7 @@ def figure_of(place: int, vmax: dict[str, float]) -> Figure:
 
 most, least = int(match.similarities.argmax()), int(match.similarities.abs().argmin())
 found = {place: maps_of(place) for place in (most, least)}
-scale = {name: max(float(heatmap(side, (224, 224)).max()) for side in maps) for name, maps in found[most].items()}
+scale = {name: max(float(side.max()) for side in maps) for name, maps in found[most].items()}
 figure_of(most, scale)
 
 # %%

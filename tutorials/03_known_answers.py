@@ -28,7 +28,7 @@ from torch.nn import functional
 from captum_shared import SharedCorrespondence
 from captum_shared.evaluation import KINDS, Extent, parts_task, positive_mass, run_benchmark, table
 from captum_shared.figures import Panel, benchmark_figure, draw_overlay, draw_picture, pair_figure, scale
-from captum_shared.methods import METHODS, Method, methods
+from captum_shared.methods import METHODS, Method, methods_by_name
 
 # %% [markdown]
 # ## Four kinds of part
@@ -79,7 +79,7 @@ figure
 
 # %%
 shown = ["neuron-grad-cam", "neuron-integrated-gradients", "cosine-grad-cam", "ours-paper", "ours-recommended"]
-maps = {method.name: method.maps(task.similarity, pair, target) for method in methods(shown)}
+maps = {method.name: method.maps(task.similarity, pair, target) for method in methods_by_name(shown)}
 panels = [
     Panel(title, each[0], {name: both[side][0] for name, both in maps.items()}, answers[side])
     for side, (title, each) in enumerate((("image", image), ("reference", reference)))
@@ -183,7 +183,7 @@ scores = ["answer_largest", "answer_vs_own_driver", "answer_vs_shared_nondriver"
 extent = Extent(pairs=24, controls=24)
 
 with TemporaryDirectory() as folder:
-    result = run_benchmark(task, methods(names), extent=extent, output=Path(folder, "parts"), progress=False)
+    result = run_benchmark(task, methods_by_name(names), extent=extent, output=Path(folder, "parts"), progress=False)
 Markdown(table(result, scores))
 
 # %% [markdown]
@@ -196,7 +196,7 @@ Markdown(table(result, scores))
 #
 # What if Grad-CAM of the neuron, which knows what drives it, is multiplied by Grad-CAM of the cosine, which knows what is
 # shared? A method is a callable from a similarity, a pair of images and the neuron of each pair to a pair of maps, here of the
-# layer at the cut. With a name and a family it joins the table, and gets the same reduction to heatmaps, the same pairs and
+# layer at the cut. With a name, a family and a kind it joins the table, and gets the same reduction to heatmaps, the same pairs and
 # the same scores. (This one earned a name of its own, `grad-cam-product`; here it is written out as yours would be.)
 
 
@@ -208,9 +208,11 @@ def product(similarity, pair, target):
     return first, second
 
 
-mine = Method("neuron times cosine", "similarity", product)
+mine = Method("neuron times cosine", "similarity", product, kind="layer")
 with TemporaryDirectory() as folder:
-    joined = run_benchmark(task, methods([*names, mine]), extent=extent, output=Path(folder, "parts"), progress=False)
+    joined = run_benchmark(
+        task, methods_by_name([*names, mine]), extent=extent, output=Path(folder, "parts"), progress=False
+    )
 Markdown(table(joined, scores))
 
 # %%
@@ -222,7 +224,7 @@ benchmark_figure(joined, scores[:3])
 # Grad-CAM of the neuron to where the design says that it has to be.
 
 # %%
-finalists = methods(["ours-recommended", mine, "neuron-grad-cam"])
+finalists = methods_by_name(["ours-recommended", mine, "neuron-grad-cam"])
 with TemporaryDirectory() as folder:
     final = run_benchmark(task, finalists, extent=Extent(pairs=400), output=Path(folder, "parts"), progress=False)
 Markdown(table(final, scores[:4]))

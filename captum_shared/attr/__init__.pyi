@@ -1,5 +1,5 @@
 from .correspondence import SharedCorrespondence
-from .heatmaps import heatmap, rank_correlation
+from .heatmaps import Kind, heatmap, rank_correlation
 from .layer import LayerSharedAttribution
 from .parallel import ParallelSharedAttribution
 from .places import SHARPNESS, WINDOW, local_drive, local_features
@@ -10,6 +10,7 @@ from .similarity import NeuronSimilarity, neuron_similarity, pairwise_similarity
 __all__ = [
     "SHARPNESS",
     "WINDOW",
+    "Kind",
     "LayerSharedAttribution",
     "Match",
     "NeuronSimilarity",

@@ -15,51 +15,59 @@ SMOOTHING = 0.02
 """Standard deviation of the Gaussian that smoothes maps of pixels, as a share of the longer side (a choice)."""
 
 
-Sign: TypeAlias = Literal["absolute_value", "positive"]
-"""What is kept of maps of pixels, in the words of ``captum.attr.visualization``."""
+Kind: TypeAlias = Literal["gradient", "contribution", "layer"]
+"""What the numbers of an attribution are: gradients by pixels, contributions of pixels, or maps of a layer."""
 
 
 def heatmap(
     attribution: Float[Tensor, "image channel height width"],
     size: tuple[int, int],
     *,
-    sign: Sign = "absolute_value",
+    kind: Kind,
     smoothing: float = SMOOTHING,
 ) -> Float[Tensor, "image pixel_height pixel_width"]:
-    """Reduce an attribution to how much of it falls on each pixel.
+    """Reduce an attribution to how much of it falls on each pixel, as it suits its kind.
 
-    The sign of a pixel's gradient tells whether brighter or darker would help, which alternates along every edge, so
-    gradients are reduced to their magnitude, summed over channels and smoothed. The sign of a contribution, as
-    Integrated Gradients or occlusion give it, tells whether it speaks for or against: with ``sign="positive"`` pixels
-    are summed over channels and smoothed with their sign, and what remains negative is left out. So it is of maps of a
-    layer, which are summed over channels and brought to the size of the image.
+    - ``"gradient"``: the sign of a pixel's gradient tells whether brighter or darker would help, which alternates along
+      every edge. So magnitudes are summed over channels and smoothed.
+    - ``"contribution"``, as of Integrated Gradients, DeepLift or occlusion: the sign tells what speaks for and what
+      against. So channels are summed and smoothed with their sign, and what remains negative is left out.
+    - ``"layer"``, maps of a layer or with one number a position: channels are summed, brought to the size of the
+      images, and what is negative is left out. Nothing is smoothed.
 
     Args:
-        attribution: maps of pixels (of the given size) or of a layer (of any other size), signed.
+        attribution: signed; of ``size`` unless it is of a layer.
         size: height and width of the images, in pixels.
-        sign: what is kept of maps of pixels; of maps of a layer it is always the positive part.
-        smoothing: as :data:`SMOOTHING`; 0 for none.
+        kind: what the attribution is.
+        smoothing: of maps of pixels, as :data:`SMOOTHING`; 0 for none.
 
     Returns:
         Non-negative maps in the unit of the attribution, not normalised.
 
     Raises:
-        ValueError: if ``smoothing`` is negative, or ``sign`` unknown.
+        ValueError: if ``kind`` is unknown, ``smoothing`` negative, or an attribution of pixels of another size.
 
     Example:
-        >>> layer_map = torch.tensor([[[[1.0]], [[2.0]]], [[[1.0]], [[-2.0]]]])
-        >>> heatmap(layer_map, (2, 2))[:, 0, 0]
+        >>> attribution = torch.tensor([[[[1.0]], [[2.0]]], [[[1.0]], [[-2.0]]]])
+        >>> heatmap(attribution, (1, 1), kind="gradient").flatten()
+        tensor([3., 3.])
+        >>> heatmap(attribution, (2, 2), kind="layer")[:, 0, 0]
         tensor([3., 0.])
     """
+    if kind not in get_args(Kind):
+        raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, but got {kind!r}.")
     if smoothing < 0:
         raise ValueError(f"smoothing is a share of the longer side and cannot be negative, but is {smoothing}.")
-    if sign not in get_args(Sign):
-        raise ValueError(f"sign must be one of {', '.join(get_args(Sign))}, but got {sign!r}.")
-    if attribution.shape[-2:] != size:
+    if kind == "layer":
         summed = attribution.sum(1, keepdim=True)
         resized: Tensor = LayerAttribution.interpolate(summed, size, "bilinear")
         return resized[:, 0].clamp(min=0)
-    if sign == "positive":
+    if attribution.shape[-2:] != size:
+        raise ValueError(
+            f"Expected an attribution of pixels of the size {tuple(size)}, but got {tuple(attribution.shape[-2:])}. "
+            'Give kind="layer" for maps of a layer.'
+        )
+    if kind == "contribution":
         return smoothed(attribution.sum(1), smoothing).clamp(min=0)
     return smoothed(attribution.abs().sum(1), smoothing)
 

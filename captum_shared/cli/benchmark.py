@@ -15,15 +15,15 @@ from captum_shared.cli.app import app, available, told
 from captum_shared.encoders.by_name import EMBEDDED, encoder_by_name
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.evaluation.run import PACKAGES, RESULT, Extent, run_benchmark, table
-from captum_shared.evaluation.tasks.ceiling import cells_alone
+from captum_shared.evaluation.tasks.ceiling import CEILING
 from captum_shared.evaluation.tasks.design import Task
 from captum_shared.evaluation.tasks.grid import Half, grid_task
 from captum_shared.evaluation.tasks.parts import parts_task
 from captum_shared.evaluation.tasks.preferences import DEFAULT_METHODS, category_neurons
 from captum_shared.figures import benchmark_figure, preferences_figure, save_figure
-from captum_shared.methods.registry import Method, methods
+from captum_shared.methods.method import Method
+from captum_shared.methods.registry import methods_by_name
 
-CEILING = Method("ceiling", "ceiling", cells_alone)
 FAITHFUL = ("deletion", "insertion", "infidelity")
 SANITY = ("network_randomised", "readout_replaced", "reference_swapped")
 MORE = ("pointing", "intensity", *FAITHFUL, *SANITY)
@@ -79,7 +79,7 @@ def benchmark(
     extent = Extent(n_pairs, *(min(each, n_pairs) for each in some))
     place = available(device)
     if task == "parts":
-        found = [*methods(chosen), CEILING]
+        found = [*methods_by_name(chosen), CEILING]
         _run(parts_task(seed=seed, progress=True), found, extent, output, resume, place)
         return
     if images is None or model is None:
@@ -88,7 +88,7 @@ def benchmark(
     if task == "neurons":
         _neurons(encoders, images, chosen, {"model": model, "seed": seed}, output, place)
         return
-    found = [*methods(chosen), CEILING]
+    found = [*methods_by_name(chosen), CEILING]
     made = grid_task(images, [each.to(place) for each in encoders], half=half or "report", seed=seed, progress=True)
     _run(replace(made, settings={**made.settings, "model": model}), found, extent, output, resume, place)
 

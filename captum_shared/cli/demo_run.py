@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -16,8 +16,9 @@ from tqdm import tqdm
 
 from captum_shared._files import write_atomically
 from captum_shared._resuming import versions
-from captum_shared.attr.heatmaps import heatmap
+from captum_shared.attr.heatmaps import Kind, heatmap
 from captum_shared.attr.layer import LayerSharedAttribution
+from captum_shared.attr.pairs import Pair
 from captum_shared.attr.parallel import ParallelSharedAttribution
 from captum_shared.attr.references import ReferenceBank
 from captum_shared.attr.similarity import NeuronSimilarity
@@ -181,17 +182,22 @@ def _generalisation(world: _World) -> list[tuple[float, float]]:
 
 
 def _heatmaps(similarity: NeuronSimilarity, inputs: tuple[Tensor, Tensor], target: int) -> Heatmaps:
-    attributions: dict[str, Any] = {
-        "shared, gradient": ParallelSharedAttribution(similarity).attribute(inputs, target),
-        "shared, integrated gradients": ParallelSharedAttribution(similarity, "integrated_gradients").attribute(
-            inputs, target, baselines=_GREY, n_steps=32
+    integrated = ParallelSharedAttribution(similarity, "integrated_gradients")
+    attributions: dict[str, tuple[Pair, Kind]] = {
+        "shared, gradient": (ParallelSharedAttribution(similarity).attribute(inputs, target), "gradient"),
+        "shared, integrated gradients": (
+            integrated.attribute(inputs, target, baselines=_GREY, n_steps=32),
+            "contribution",
         ),
-        "shared, layer": LayerSharedAttribution(similarity).attribute(inputs, target),
-        "Grad-CAM of the neuron": METHODS["neuron-grad-cam"].attribute(similarity, inputs, target),
-        "saliency of the neuron": METHODS["neuron-saliency"].attribute(similarity, inputs, target),
+        "shared, layer": (LayerSharedAttribution(similarity).attribute(inputs, target), "layer"),
+        "Grad-CAM of the neuron": (METHODS["neuron-grad-cam"].attribute(similarity, inputs, target), "layer"),
+        "saliency of the neuron": (METHODS["neuron-saliency"].attribute(similarity, inputs, target), "gradient"),
     }
     size = (inputs[0].shape[2], inputs[0].shape[3])
-    return {name: (heatmap(pair[0], size), heatmap(pair[1], size)) for name, pair in attributions.items()}
+    return {
+        name: (heatmap(pair[0], size, kind=kind), heatmap(pair[1], size, kind=kind))
+        for name, (pair, kind) in attributions.items()
+    }
 
 
 def _region(stimulus: Stimulus, parts: Sequence[str]) -> Tensor:

@@ -22,7 +22,8 @@ from captum_shared.evaluation.scores.intervals import Interval, bootstrap, boots
 from captum_shared.evaluation.scores.recovery import recovery_scores, total_mass
 from captum_shared.evaluation.scores.sanity import network_agreement, readout_agreement, reference_agreement
 from captum_shared.evaluation.tasks.design import Task, Trial
-from captum_shared.methods.registry import Method, methods
+from captum_shared.methods.method import Method
+from captum_shared.methods.registry import methods_by_name
 
 Scores: TypeAlias = dict[str, ndarray]
 
@@ -98,7 +99,7 @@ def run_benchmark(
 
     Args:
         task: the task.
-        chosen: names of methods (:func:`~captum_shared.methods.methods`), and methods of one's own.
+        chosen: names of methods (:func:`~captum_shared.methods.methods_by_name`), and methods of one's own.
         extent: how many pairs.
         output: the folder to write to.
         resume: whether to go on with the same benchmark in ``output``, or return it if it is finished.
@@ -113,7 +114,7 @@ def run_benchmark(
         ImportError: if a method's package is not installed.
         ValueError: if ``output`` holds something else, or a method is unknown or given twice.
     """
-    compared = methods(chosen)
+    compared = methods_by_name(chosen)
     settings = {"task": task.name, **task.settings, **asdict(extent), "methods": [method.name for method in compared]}
     folder = ResumableFolder(
         output, {**settings, **versions(*PACKAGES)}, result=RESULT, work="benchmark", resume=resume
@@ -144,7 +145,7 @@ def _scored(task: Task, chosen: Sequence[Method], places: range, extent: Extent)
     for method in chosen:
         start = time.perf_counter()
         attributions = method.attribute(task.similarity, batch.pair, batch.neurons)
-        maps = method.heatmap(attributions[0], batch.images), method.heatmap(attributions[1], batch.references)
+        maps = method.heatmaps(attributions, batch.pair)
         shown = torch.stack(maps, 1).cpu()  # which waits for the device
         seconds = (time.perf_counter() - start) / len(places)
         scores: dict[str, Tensor] = recovery_scores(shown, batch.regions)
@@ -164,8 +165,8 @@ def _faithfulness(task: Task, batch: _Batch, n: int) -> PairFaithfulness:
 
 
 def _infidelity(task: Task, method: Method, batch: _Batch, attributions: Pair, n: int) -> Tensor:
-    """Of gradients of pixels; open for maps of a layer, and for contributions, which are no local approximation."""
-    if method.contributions or attributions[0].shape != batch.images.shape:
+    """Of gradients by pixels; open for maps of a layer, and for contributions, which are no local approximation."""
+    if method.kind != "gradient":
         return torch.full((n,), torch.nan, dtype=torch.float64)
     inputs, shown = (batch.images[:n], batch.references[:n]), (attributions[0][:n], attributions[1][:n])
     return unexplained_share(task.similarity, inputs, attributions=shown, target=batch.neurons[:n])

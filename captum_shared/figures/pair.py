@@ -49,7 +49,10 @@ def pair_panels(
         Panel(
             titles[side],
             images[side],
-            {name: heatmap(pair[side].cpu(), explanation.size)[0] for name, pair in explanation.maps.items()},
+            {
+                name: heatmap(pair[side].cpu(), explanation.size, kind=explanation.kinds[name])[0]
+                for name, pair in explanation.maps.items()
+            },
         )
         for side in (0, 1)
     )

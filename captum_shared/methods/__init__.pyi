@@ -1,7 +1,8 @@
-from .registry import METHODS, Method, methods
+from .method import Method
+from .registry import METHODS, methods_by_name
 
 __all__ = [
     "METHODS",
     "Method",
-    "methods",
+    "methods_by_name",
 ]

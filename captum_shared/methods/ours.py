@@ -12,8 +12,9 @@ from captum_shared.attr.pairs import Pair
 from captum_shared.attr.parallel import ParallelSharedAttribution
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.photographs import mid_grey
-from captum_shared.methods.captum import BATCH, Call, cut_at_positions
-from captum_shared.methods.sampling import N_SAMPLES, noise_levels, pair_by_pair
+from captum_shared.methods.explained import cut_at_positions
+from captum_shared.methods.method import Call, Method
+from captum_shared.methods.sampling import BATCH, N_SAMPLES, noise_levels, pair_by_pair
 from captum_shared.neurons.readout import LinearReadout
 
 
@@ -23,11 +24,11 @@ class Features:
     """Which features count as shared, and from where they are measured.
 
     Attributes:
-        centred: whether they are measured from the readout's ``feature_mean``; from zero otherwise, as in the paper.
+        center: whether they are measured from the readout's ``feature_mean``; from zero otherwise, as in the paper.
         excitatory: whether only those count that drive the neuron in both images.
     """
 
-    centred: bool = False
+    center: bool = False
     excitatory: bool = False
 
     def of(self, similarity: NeuronSimilarity) -> NeuronSimilarity:
@@ -46,7 +47,7 @@ class Features:
             tensor([0., 0.])
         """
         readout = similarity.readout
-        if not self.centred:
+        if not self.center:
             readout = LinearReadout(readout.weight, readout.bias, neuron_names=readout.neuron_names)
         return NeuronSimilarity(similarity.image_features, readout, excitatory=self.excitatory)
 
@@ -63,7 +64,7 @@ class Features:
             >>> from torch import nn, tensor
             >>> similarity = NeuronSimilarity(nn.Flatten(), LinearReadout([[1.0, 1.0]], feature_mean=[1.0, 2.0]))
             >>> pair = tensor([[[[2.0]], [[2.0]]]]), tensor([[[[3.0]], [[2.0]]]])
-            >>> Features(centred=True).shared_by(gradient)(similarity, pair, tensor([0]))[0].flatten()
+            >>> Features(center=True).shared_by(gradient)(similarity, pair, tensor([0]))[0].flatten()
             tensor([1., 0.])
         """
         return lambda similarity, inputs, target: maps(self.of(similarity), inputs, target)
@@ -119,30 +120,35 @@ def pixels(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
     return _pair(SharedCorrespondence(similarity).attribute(inputs, target, resolution="pixels"))
 
 
-_MAPS: Final[dict[str, Call]] = {
-    "gradient": gradient,
-    "ig": integrated_gradients,
-    "smoothgrad": smoothgrad,
-    "guided": guided,
-    "layer": layer,
-}
-_CENTRED: Final = Features(centred=True)
-_EXCITATORY: Final = Features(centred=True, excitatory=True)
-
-OURS: Final[dict[str, Call]] = {
-    "ours-recommended": refined,
-    "ours-correspondence": correspondence,
-    "ours-correspondence-pixels": pixels,
-    "ours-paper": Features().shared_by(gradient),
-    **{f"ours-{name}": Features().shared_by(maps) for name, maps in _MAPS.items() if name != "gradient"},
-    **{f"ours-{name}-centred": _CENTRED.shared_by(maps) for name, maps in _MAPS.items()},
-    **{f"ours-{name}-excitatory": _EXCITATORY.shared_by(maps) for name, maps in _MAPS.items()},
-}
-"""All settings by name: the correspondence of places, and the paper's h with any Jacobian, not centred as in the paper,
-centred, and centred with excitatory features only. (Not centred, the features of a ReLU are never negative, so that
-excitatory would mean no more than a positive weight.)"""
-
-
 def _pair(maps: tuple[Tensor, ...]) -> Pair:
     first, second = maps
     return first, second
+
+
+PAPER: Final = Features()
+CENTRED: Final = Features(center=True)
+EXCITATORY: Final = Features(center=True, excitatory=True)
+
+OURS: Final = (
+    Method("ours-recommended", "ours", refined, kind="layer"),
+    Method("ours-correspondence", "ours", correspondence, kind="layer"),
+    Method("ours-correspondence-pixels", "ours", pixels, kind="gradient"),
+    Method("ours-paper", "ours", PAPER.shared_by(gradient), kind="gradient"),
+    Method("ours-ig", "ours", PAPER.shared_by(integrated_gradients), kind="contribution"),
+    Method("ours-smoothgrad", "ours", PAPER.shared_by(smoothgrad), kind="gradient"),
+    Method("ours-guided", "ours", PAPER.shared_by(guided), kind="gradient"),
+    Method("ours-layer", "ours", PAPER.shared_by(layer), kind="layer"),
+    Method("ours-gradient-centred", "ours", CENTRED.shared_by(gradient), kind="gradient"),
+    Method("ours-ig-centred", "ours", CENTRED.shared_by(integrated_gradients), kind="contribution"),
+    Method("ours-smoothgrad-centred", "ours", CENTRED.shared_by(smoothgrad), kind="gradient"),
+    Method("ours-guided-centred", "ours", CENTRED.shared_by(guided), kind="gradient"),
+    Method("ours-layer-centred", "ours", CENTRED.shared_by(layer), kind="layer"),
+    Method("ours-gradient-excitatory", "ours", EXCITATORY.shared_by(gradient), kind="gradient"),
+    Method("ours-ig-excitatory", "ours", EXCITATORY.shared_by(integrated_gradients), kind="contribution"),
+    Method("ours-smoothgrad-excitatory", "ours", EXCITATORY.shared_by(smoothgrad), kind="gradient"),
+    Method("ours-guided-excitatory", "ours", EXCITATORY.shared_by(guided), kind="gradient"),
+    Method("ours-layer-excitatory", "ours", EXCITATORY.shared_by(layer), kind="layer"),
+)
+"""The correspondence of places, and the paper's h with any Jacobian: not centred as in the paper, centred, and centred
+with excitatory features only. (Not centred, the features of a ReLU are never negative, so that excitatory would mean no
+more than a positive weight.)"""

@@ -3,7 +3,7 @@
 import importlib
 import warnings
 from types import ModuleType
-from typing import final
+from typing import Final, final
 
 import torch
 from jaxtyping import Float
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from captum_shared.attr.pairs import Pair
 from captum_shared.attr.similarity import NeuronSimilarity
-from captum_shared.methods.captum import cut_at_positions
+from captum_shared.methods.explained import cut_at_positions
+from captum_shared.methods.method import Method
 
 
 def peer(module: str) -> ModuleType:
@@ -104,3 +105,9 @@ def embedding_similarity_cam(similarity: NeuronSimilarity, inputs: Pair, target:
     finally:
         cam.activations_and_grads.release()
     return maps[0], maps[1]
+
+
+PEERS: Final = (
+    Method("cosine-pytorch-grad-cam", "similarity", embedding_similarity_cam, kind="layer", package="pytorch_grad_cam"),
+)
+"""Of the plain cosine, without a neuron."""

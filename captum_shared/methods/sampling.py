@@ -12,6 +12,9 @@ from torch import Tensor
 N_SAMPLES: Final = 16
 """Steps of a path, and noisy copies of an image, in every method that has them."""
 
+BATCH: Final = 64
+"""Images in one pass of a method that makes many of one."""
+
 _NOISE: Final = 0.1
 
 

@@ -30,9 +30,11 @@ from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.photographs import mid_grey
 from captum_shared.encoders.twins import tied_copy
-from captum_shared.methods.captum import BATCH, cut_at_positions
+from captum_shared.methods.explained import cut_at_positions
+from captum_shared.methods.method import Method
+from captum_shared.methods.ours import CENTRED, PAPER
 from captum_shared.methods.peers import peer
-from captum_shared.methods.sampling import N_SAMPLES
+from captum_shared.methods.sampling import BATCH, N_SAMPLES
 
 _GAMMA: Final = 0.25
 
@@ -227,3 +229,10 @@ def _slopes(
     norms = (first.norm(dim=1) * second.norm(dim=1))[:, None]
     norms = torch.where(norms > 0, norms, torch.inf)
     return weight * second / norms, weight * first / norms
+
+
+SECOND_ORDER: Final = (
+    Method("bilrp", "second-order", PAPER.shared_by(bilrp), kind="contribution", package="zennit"),
+    Method("bilrp-centred", "second-order", CENTRED.shared_by(bilrp), kind="contribution", package="zennit"),
+    Method("integrated-jacobians", "second-order", integrated_jacobians, kind="contribution"),
+)

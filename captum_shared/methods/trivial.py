@@ -1,11 +1,14 @@
 """Maps that know nothing of networks: what any method has to beat."""
 
+from typing import Final
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from captum_shared.attr.pairs import Pair
 from captum_shared.attr.similarity import NeuronSimilarity
+from captum_shared.methods.method import Method
 from captum_shared.methods.sampling import pair_by_pair
 
 _WIDTH = 0.25
@@ -96,3 +99,10 @@ def sobel_magnitude(grey: Float[Tensor, "image height width"]) -> Float[Tensor, 
     padded = nn.functional.pad(grey[:, None], (1, 1, 1, 1), mode="reflect")
     gradient = nn.functional.conv2d(padded, torch.stack((slope, slope.mT))[:, None])
     return gradient.square().sum(1).sqrt()
+
+
+TRIVIAL: Final = (
+    Method("random", "trivial", random, kind="layer"),
+    Method("centre-gaussian", "trivial", centre_gaussian, kind="layer"),
+    Method("edge-energy", "trivial", edge_energy, kind="layer"),
+)

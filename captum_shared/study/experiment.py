@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Float32, Float64, UInt8
 from numpy import ndarray
 from torch import Tensor, nn
 
-from captum_shared.attr.heatmaps import heatmap
+from captum_shared.attr.heatmaps import Kind, heatmap
 from captum_shared.attr.parallel import ParallelSharedAttribution
 from captum_shared.attr.references import ReferenceBank
 from captum_shared.attr.similarity import NeuronSimilarity
@@ -189,7 +189,7 @@ class Experiment:
         grey = (mid_grey(self.features, inputs[0]), mid_grey(self.features, inputs[1]))
         steps = {"n_steps": self.settings.n_steps, "baselines": grey, "internal_batch_size": _BATCH}
         attributions = gradient.attribute(inputs, neuron), integrated.attribute(inputs, neuron, **steps)
-        maps = np.stack([_heatmaps(pair) for pair in attributions], axis=2)
+        maps = np.stack([_heatmaps(attributions[0], "gradient"), _heatmaps(attributions[1], "contribution")], axis=2)
         return [self._measured(neuron, pair, own) for pair, own in zip(pairs, maps, strict=True)], maps
 
     def picture(self, image: int) -> UInt8[ndarray, "row column channel"]:
@@ -244,8 +244,8 @@ def preferred_readout(
     )
 
 
-def _heatmaps(attributions: tuple[Tensor, Tensor]) -> Float32[ndarray, "pair side row column"]:
-    sides = [heatmap(side, (side.shape[2], side.shape[3])) for side in attributions]
+def _heatmaps(attributions: tuple[Tensor, Tensor], kind: Kind) -> Float32[ndarray, "pair side row column"]:
+    sides = [heatmap(side, (side.shape[2], side.shape[3]), kind=kind) for side in attributions]
     return torch.stack(sides, dim=1).float().cpu().numpy()
 
 

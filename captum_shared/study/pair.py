@@ -3,17 +3,21 @@
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import captum.attr
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from captum_shared.attr.heatmaps import Kind
 from captum_shared.attr.layer import LayerSharedAttribution
 from captum_shared.attr.parallel import ParallelSharedAttribution
 from captum_shared.attr.references import ReferenceBank
 from captum_shared.attr.similarity import NeuronSimilarity
+
+_GRADIENTS: Final = ("gradient", "Saliency", "GuidedBackprop", "Deconvolution", "GuidedGradCam")
+"""Jacobians whose sign alternates along every edge; those of Captum's other classes give contributions."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +28,14 @@ class PairExplanation:
         reference: position of the best reference among those given.
         similarities: neuron-specific similarity of the image with every reference given.
         maps: signed maps of the image and of the reference by name of the method, as its ``attribute`` gives them.
+        kinds: what the maps of each method are, which decides how they are drawn (:func:`~captum_shared.attr.heatmap`).
         size: height and width of the images in pixels.
     """
 
     reference: int
     similarities: Float[Tensor, " reference"]
     maps: dict[str, tuple[Tensor, Tensor]]
+    kinds: dict[str, Kind]
     size: tuple[int, int]
 
 
@@ -72,12 +78,14 @@ def explain_pair(
     best = int(match.indices[0, 0])
     pair = (image, references[best : best + 1])
     method = ParallelSharedAttribution(similarity, _jacobian(jacobian, options))
-    maps = {f"shared, {jacobian.replace('_', ' ')}": method.attribute(pair, target, **options)}
+    name = f"shared, {jacobian.replace('_', ' ')}"
+    maps = {name: method.attribute(pair, target, **options)}
+    kinds: dict[str, Kind] = {name: "gradient" if jacobian in _GRADIENTS else "contribution", "shared, layer": "layer"}
     layer_maps = LayerSharedAttribution(similarity).attribute(pair, target)
     if layer_maps[0].ndim == 4 and not getattr(similarity.image_features, "channels_last", False):
         maps["shared, layer"] = layer_maps
     similarities = torch.empty(len(references)).scatter_(0, match.indices[0].cpu(), match.similarities[0].cpu().float())
-    return PairExplanation(best, similarities, maps, (image.shape[2], image.shape[3]))
+    return PairExplanation(best, similarities, maps, kinds, (image.shape[2], image.shape[3]))
 
 
 def _jacobian(name: str, options: Mapping[str, Any]) -> Any:

@@ -32,7 +32,8 @@ from captum_shared.evaluation.tasks.grid import grid_task
 from captum_shared.evaluation.tasks.parts import parts_task
 from captum_shared.figures import benchmark_figure
 from captum_shared.images import rgb_preprocess
-from captum_shared.methods.registry import METHODS, Method, methods
+from captum_shared.methods.method import Method
+from captum_shared.methods.registry import METHODS, methods_by_name
 
 SIZE = 10
 NAMES = ["random", "ours-paper", "neuron-saliency"]
@@ -157,7 +158,10 @@ class TestScores:
                 assert_interval(entry(parts, name)["scores"][score], tuple(interval.values()))
 
     def test_a_method_of_ones_own_joins(self, task: Task, tmp_path: Path) -> None:
-        own = [Method("mine", "ours", loudest), Method("mine/too", "trivial", upside_down)]
+        own = [
+            Method("mine", "ours", loudest, kind="gradient"),
+            Method("mine/too", "trivial", upside_down, kind="gradient"),
+        ]
         result = run(task, tmp_path / "out", ["random", *own], controls=3)
         assert {each["name"]: each["family"] for each in result["methods"]} == {
             "mine": "ours",
@@ -223,7 +227,7 @@ class TestResults:
 
             return call
 
-        chosen = {limit: ["random", Method("own", "ours", stopping_at(limit))] for limit in (1, 99)}
+        chosen = {limit: ["random", Method("own", "ours", stopping_at(limit), kind="gradient")] for limit in (1, 99)}
         extent = {"pairs": 19, "controls": 2}
         whole = run(task, tmp_path / "whole", chosen[99], **extent)
         assert calls == [8, 2, 8, 3]
@@ -231,7 +235,7 @@ class TestResults:
         with pytest.raises(KeyboardInterrupt):  # at the controls of the first batch
             run(task, tmp_path / "out", chosen[1], **extent)
         calls.clear()
-        limited = ["random", Method("own", "ours", stopping_at(3))]
+        limited = ["random", Method("own", "ours", stopping_at(3), kind="gradient")]
         with pytest.raises(KeyboardInterrupt):  # in the third batch
             run(task, tmp_path / "out", limited, resume=True, **extent)
         assert not (tmp_path / "out" / "results.json").exists()
@@ -267,7 +271,7 @@ class TestResults:
     def test_wrong_methods_and_numbers_are_refused_before_anything_is_written(self, task: Task, tmp_path: Path) -> None:
         for chosen, sentence in (
             (["ours-papr"], "no method 'ours-papr'. Did you mean ours-paper"),
-            ([METHODS["random"], Method("random", "ours", loudest)], "got more than once: random"),
+            ([METHODS["random"], Method("random", "ours", loudest, kind="gradient")], "got more than once: random"),
         ):
             with pytest.raises(ValueError, match=sentence):
                 run(task, tmp_path / "out", chosen)
@@ -550,5 +554,5 @@ class TestCommand:
 
 
 def test_names_of_methods_are_looked_up(task: Task, tmp_path: Path) -> None:
-    by_name, by_method = run(task, tmp_path / "a", ["random"]), run(task, tmp_path / "b", methods(["random"]))
+    by_name, by_method = run(task, tmp_path / "a", ["random"]), run(task, tmp_path / "b", methods_by_name(["random"]))
     assert untimed(by_name) == untimed(by_method)

@@ -21,7 +21,8 @@ from captum_shared.evaluation.tasks.preferences import CategoryNeuron, MethodMap
 from captum_shared.evaluation.tasks.simulation import fitting_half, preferred_categories, simulated_responses
 from captum_shared.figures.preferences import preferences_figure
 from captum_shared.images import image_folder, load_images, rgb_preprocess
-from captum_shared.methods.registry import Method, methods
+from captum_shared.methods.method import Method
+from captum_shared.methods.registry import methods_by_name
 
 COLOURS = {
     "red": (230, 40, 40),
@@ -169,7 +170,7 @@ def test_maps_are_those_of_the_methods(features: LatentFeatures, folder: Path) -
         weight = similarity.readout.weight[target].square().sum()
         return pair[0][:, :1] * weight, pair[1][:, :1] * weight
 
-    own = Method("red-channel", "trivial", first_channel)
+    own = Method("red-channel", "trivial", first_channel, kind="layer")
     neurons = category_neurons(features, folder, names=["ours-ig", own], seed=2)
     _, labels = image_folder(folder)
     for neuron in neurons:
@@ -187,7 +188,7 @@ def test_maps_are_those_of_the_methods(features: LatentFeatures, folder: Path) -
     similarity = NeuronSimilarity(features, fit_readout(latent[torch.from_numpy(fitting)], responses, center=True))
     for index, neuron in enumerate(neurons):
         pair = (neuron.image.picture[None], neuron.reference.picture[None])
-        image, reference = methods(["ours-ig"])[0].maps(similarity, pair, index)
+        image, reference = methods_by_name(["ours-ig"])[0].maps(similarity, pair, index)
         torch.testing.assert_close(neuron.maps[0].image, image[0])
         torch.testing.assert_close(neuron.maps[0].reference, reference[0])
 

@@ -20,7 +20,8 @@ from captum_shared import (
     ParallelSharedAttribution,
 )
 from captum_shared.attr.heatmaps import heatmap
-from captum_shared.methods.registry import METHODS, Method, methods
+from captum_shared.methods.method import Method
+from captum_shared.methods.registry import METHODS, methods_by_name
 from captum_shared.methods.sampling import N_SAMPLES, drawn_for
 from captum_shared.methods.trivial import gaussian, sobel_magnitude
 
@@ -38,11 +39,25 @@ FAMILIES = {
     "neuron": [f"neuron-{name}" for name in CAPTUM.split()],
     "similarity": [
         *(f"similarity-{name}" for name in CAPTUM.split()),
-        *(f"cosine-{name}" for name in ("saliency", "integrated-gradients", "grad-cam", "pytorch-grad-cam")),
+        *(f"cosine-{name}" for name in ("saliency", "integrated-gradients", "grad-cam")),
         "grad-cam-product",
+        "cosine-pytorch-grad-cam",
     ],
     "second-order": ["bilrp", "bilrp-centred", "integrated-jacobians"],
     "trivial": ["random", "centre-gaussian", "edge-energy"],
+}
+PIXELS = {
+    "gradient": "ours-correspondence-pixels ours-paper ours-smoothgrad ours-guided ours-gradient-centred "
+    "ours-smoothgrad-centred ours-guided-centred ours-gradient-excitatory ours-smoothgrad-excitatory "
+    "ours-guided-excitatory neuron-saliency neuron-guided-grad-cam similarity-saliency similarity-guided-grad-cam "
+    "cosine-saliency",
+    "contribution": "ours-ig ours-ig-centred ours-ig-excitatory neuron-input-x-gradient neuron-integrated-gradients "
+    "neuron-deeplift neuron-gradient-shap neuron-occlusion similarity-input-x-gradient "
+    "similarity-integrated-gradients similarity-deeplift similarity-gradient-shap similarity-occlusion "
+    "cosine-integrated-gradients bilrp bilrp-centred integrated-jacobians",
+}
+KINDS = dict.fromkeys((name for names in FAMILIES.values() for name in names), "layer") | {
+    name: kind for kind, names in PIXELS.items() for name in names.split()
 }
 NOISY = [name for name in METHODS if name == "random" or "smoothgrad" in name or "gradient-shap" in name]
 
@@ -78,11 +93,7 @@ def test_maps_are_the_reduction_of_the_attributions_at_the_size_of_each_image(na
         if "correspondence" not in name and name != "ours-recommended":  # of noise, these show that nothing is shared
             assert (one.flatten(1).sum(1) > 0).all()
         assert not one.requires_grad
-        contributions = METHODS[name].contributions
-        of_pixels = attribution.shape[1] == 3
-        expected = {"sign": "positive" if contributions or not of_pixels else "absolute_value"}
-        expected |= {} if of_pixels else {"smoothing": 0.0}
-        assert torch.equal(one, heatmap(attribution, (image.shape[2], image.shape[3]), **expected))
+        assert torch.equal(one, heatmap(attribution, (image.shape[2], image.shape[3]), kind=KINDS[name]))
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -245,9 +256,9 @@ def test_edges_are_scipys() -> None:
 
 
 def test_methods_are_looked_up_in_the_order_given() -> None:
-    mine = Method("mine", "neuron", lambda similarity, inputs, target: inputs)
-    assert methods(["random", mine, "ours-paper"]) == [METHODS["random"], mine, METHODS["ours-paper"]]
-    assert methods() == list(METHODS.values())
+    mine = Method("mine", "neuron", lambda similarity, inputs, target: inputs, kind="gradient")
+    assert methods_by_name(["random", mine, "ours-paper"]) == [METHODS["random"], mine, METHODS["ours-paper"]]
+    assert methods_by_name() == list(METHODS.values())
 
 
 def test_a_method_of_ones_own_gets_the_pair_and_a_neuron_for_each() -> None:
@@ -260,7 +271,7 @@ def test_a_method_of_ones_own_gets_the_pair_and_a_neuron_for_each() -> None:
 
     similarity = small_similarity()
     with torch.no_grad():
-        found = Method("mine", "neuron", call).attribute(similarity, pair(), (2,))
+        found = Method("mine", "neuron", call, kind="gradient").attribute(similarity, pair(), (2,))
     assert seen == [similarity, [2, 2], False, True, True, True]
     assert torch.equal(found[0], 2 * pair()[0])
     assert torch.equal(found[1], -pair()[1])
@@ -269,13 +280,13 @@ def test_a_method_of_ones_own_gets_the_pair_and_a_neuron_for_each() -> None:
 @pytest.mark.usefixtures("as_installed")
 def test_wrong_names_and_families_are_told() -> None:
     with pytest.raises(ValueError, match=r"no method 'neuron-gradcam'. Did you mean neuron-grad-cam"):
-        methods(["ours-paper", "neuron-gradcam"])
+        methods_by_name(["ours-paper", "neuron-gradcam"])
     with pytest.raises(ValueError, match=r"no method 'xyz'. There are: ours-recommended, "):
-        methods(["xyz"])
+        methods_by_name(["xyz"])
     with pytest.raises(ValueError, match=r"more than once: random"):
-        methods(["random", "ours-paper", "random"])
+        methods_by_name(["random", "ours-paper", "random"])
     with pytest.raises(ValueError, match=r"must be one of ours, neuron, .*, but got 'mine'"):
-        Method("mine", "mine", lambda *_: pair())  # type: ignore[arg-type]
+        Method("mine", "mine", lambda *_: pair(), kind="layer")  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("as_installed")
@@ -287,7 +298,7 @@ def test_what_is_no_pair_of_maps_is_told() -> None:
         lambda *_: pair()[:1],
     ):
         with pytest.raises(ValueError, match=r"two attributions of shape \(2, channel, height, width\).*'mine'"):
-            Method("mine", "neuron", wrong).attribute(similarity, pair(), 1)
+            Method("mine", "neuron", wrong, kind="layer").attribute(similarity, pair(), 1)
     with pytest.raises(TypeError, match="must be a pair"):
         METHODS["random"].attribute(similarity, pair()[0], 1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="one reference for each image"):
@@ -318,5 +329,5 @@ def test_a_missing_package_is_told_before_and_at_the_call(
     found = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda module: None if module == package else found(module))
     with pytest.raises(ImportError, match=rf"{name} \(by {package}\).*pip install 'captum-shared\[peers\]'"):
-        methods(["random", name])
-    assert name not in [method.name for method in methods()]
+        methods_by_name(["random", name])
+    assert name not in [method.name for method in methods_by_name()]

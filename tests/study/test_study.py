@@ -83,8 +83,8 @@ def test_pairs_and_maps_are_those_of_the_steps_in_a_loop(recording: Recording, t
                 inputs, k, baselines=128 / 255, n_steps=4
             )
             for side in (0, 1):
-                for jacobian, attributions in enumerate((gradient, integrated)):
-                    drawn = heatmap(attributions[side], (SIZE, SIZE))[0]
+                for jacobian, (attributions, kind) in enumerate(((gradient, "gradient"), (integrated, "contribution"))):
+                    drawn = heatmap(attributions[side], (SIZE, SIZE), kind=kind)[0]
                     np.testing.assert_allclose(own[side, jacobian], drawn, rtol=1e-3, atol=1e-6 * float(drawn.max()))
             assert pair.intensity == pytest.approx(own[:, 0].mean(), rel=1e-5)
             ranks = [spearmanr(*side.reshape(2, -1)).statistic for side in own]

@@ -1,7 +1,7 @@
 """Do maps depend on what they are said to explain? Agreement of maps before and after it is replaced.
 
 A method is a callable (similarity, inputs, target) to the two heatmaps of each pair, such as
-:meth:`~captum_shared.methods.registry.Method.maps`. What is replaced is replaced in copies: nothing of the
+:meth:`~captum_shared.methods.Method.maps`. What is replaced is replaced in copies: nothing of the
 caller's changes.
 """
 

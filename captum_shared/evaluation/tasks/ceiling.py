@@ -1,5 +1,7 @@
 """What the features could tell if no cell of an image saw another: a ceiling, not a method."""
 
+from typing import Final
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -7,7 +9,8 @@ from torch import Tensor
 from captum_shared.attr.pairs import Pair
 from captum_shared.attr.places import WINDOW, corresponding, local_features
 from captum_shared.attr.similarity import NeuronSimilarity
-from captum_shared.methods.captum import cut_at_positions
+from captum_shared.methods.explained import cut_at_positions
+from captum_shared.methods.method import Method
 
 
 def cells_alone(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
@@ -51,3 +54,7 @@ def _put_together(values: Float[Tensor, "image position"], cells: list[Tensor]) 
         each.reshape(-1, 1, *cell.shape[2:]) for each, cell in zip(torch.split(values, counts, 1), cells, strict=True)
     ]
     return torch.cat([torch.cat(quadrants[:2], 3), torch.cat(quadrants[2:], 3)], 2)
+
+
+CEILING: Final = Method("ceiling", "ceiling", cells_alone, kind="layer")
+"""What the features could tell, as a row beside the methods."""

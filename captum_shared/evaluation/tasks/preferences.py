@@ -21,7 +21,8 @@ from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.photographs import latent_features, load_inputs
 from captum_shared.evaluation.tasks.simulation import fitting_half, preferred_categories, simulated_responses
 from captum_shared.images import image_folder, to_display
-from captum_shared.methods.registry import Family, Method, methods
+from captum_shared.methods.method import Family, Method
+from captum_shared.methods.registry import methods_by_name
 from captum_shared.neurons.encoding import fit_readout
 from captum_shared.neurons.readout import LinearReadout
 
@@ -175,7 +176,7 @@ def category_neurons(
 
     The check in the appendix of Lappe et al. (NeurIPS 2024, arXiv 2405.09827).
     """
-    chosen = methods(names)
+    chosen = methods_by_name(names)
     paths, labels = image_folder(directory)
     categories = preferred_categories(labels)
     fitting = fitting_half(labels, seed=seed)

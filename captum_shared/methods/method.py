@@ -1,0 +1,142 @@
+"""A method: one record, and the one call that all methods share."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, final, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from captum_shared.attr._captum import TargetType, select_neurons
+from captum_shared.attr.heatmaps import Kind, heatmap
+from captum_shared.attr.pairs import Pair, checked_pair
+from captum_shared.attr.similarity import NeuronSimilarity
+from captum_shared.encoders.twins import evaluation_mode
+
+Call: TypeAlias = Callable[[NeuronSimilarity, Pair, Tensor], Pair]
+"""From a similarity, a pair (images, references) and the neuron of each to signed maps of both."""
+
+Family: TypeAlias = Literal["ours", "neuron", "similarity", "second-order", "trivial", "ceiling"]
+"""What a method looks at: shared features, the neuron's response to one image, the similarity of two, ..."""
+
+
+@final
+@dataclass(frozen=True)
+class Method:
+    """A method under the call that all methods share. One's own joins by its name and a callable.
+
+    Attributes:
+        name: what it is called in tables.
+        family: what it looks at; ``"neuron"`` is for methods that see one image at a time.
+        call: from a similarity, a pair (images, references) that requires gradients, and the neuron of each pair as a
+            tensor, to a pair of attributions (image, channel, height, width) of pixels or of a layer. The network
+            is in evaluation mode meanwhile.
+        kind: what the attributions are, which decides how they become heatmaps: gradients by pixels, contributions of
+            pixels, or maps of a layer, as also those with one number a position; see
+            :func:`~captum_shared.attr.heatmap`.
+        package: name, as imported, of an optional package that runs it, or None.
+
+    Raises:
+        ValueError: if the family or the kind is unknown.
+
+    Example:
+        >>> from torch import nn
+        >>> from captum_shared import LinearReadout
+        >>> brightness = Method("brightness", "trivial", lambda similarity, pair, target: pair, kind="contribution")
+        >>> similarity = NeuronSimilarity(nn.Flatten(), LinearReadout.uniform(12))
+        >>> image_maps, reference_maps = brightness.maps(similarity, (torch.ones(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)))
+        >>> image_maps
+        tensor([[[3., 3.],
+                 [3., 3.]]])
+    """
+
+    name: str
+    family: Family
+    call: Call
+    kind: Kind = field(kw_only=True)
+    package: str | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.family not in get_args(Family):
+            raise ValueError(f"family must be one of {', '.join(get_args(Family))}, but got {self.family!r}.")
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, but got {self.kind!r}.")
+
+    def attribute(self, similarity: NeuronSimilarity, inputs: Pair, target: TargetType = None) -> Pair:
+        """Compute the attributions, signed and as they come.
+
+        Args:
+            similarity: encoder and readout.
+            inputs: the pair (images, references), each (image, channel, height, width).
+            target: the neuron, as in Captum: one for all pairs or one a pair.
+
+        Returns:
+            Attributions of the images and of the references, (image, channel, height, width), of pixels or of a layer.
+
+        Raises:
+            ImportError: if the package that runs the method is not installed.
+            TypeError: if the method works at the cut and the encoder has none, or ``inputs`` is not a pair.
+            ValueError: if the pair is empty, of unequal lengths or not finite, or the method gives something else than
+                two attributions with four axes, an entry a pair, of the shape of the images unless it is of a layer.
+        """
+        pair = checked_pair(inputs)
+        neurons = select_neurons(len(pair[0]), similarity.readout.n_neurons, target).to(pair[0].device)
+        with evaluation_mode(similarity), torch.enable_grad(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Setting (forward, )?backward hooks")  # Captum's, on every call
+            maps = self.call(similarity, pair, neurons)
+        self._check(maps, pair)
+        first, second = (each.detach().to(images.dtype) for each, images in zip(maps, pair, strict=True))
+        return first, second
+
+    def maps(
+        self, similarity: NeuronSimilarity, inputs: Pair, target: TargetType = None
+    ) -> tuple[Float[Tensor, "image height width"], Float[Tensor, "image reference_height reference_width"]]:
+        """Compute heatmaps.
+
+        Args:
+            similarity: encoder and readout.
+            inputs: the pair (images, references), as in :meth:`attribute`.
+            target: the neuron, as in Captum.
+
+        Returns:
+            :meth:`heatmaps` of the attributions.
+
+        Raises:
+            ImportError: as :meth:`attribute`, which also raises what else can be wrong.
+        """
+        return self.heatmaps(self.attribute(similarity, inputs, target), inputs)
+
+    def heatmaps(
+        self, attributions: Pair, inputs: Pair
+    ) -> tuple[Float[Tensor, "image height width"], Float[Tensor, "image reference_height reference_width"]]:
+        """Reduce attributions of this method to heatmaps, as it suits their kind (:func:`~captum_shared.attr.heatmap`).
+
+        Args:
+            attributions: of :meth:`attribute`.
+            inputs: the pair that they are of.
+
+        Returns:
+            Non-negative maps of the images and of the references, of the size of each, not normalised.
+        """
+        first, second = (
+            heatmap(attribution, (images.shape[2], images.shape[3]), kind=self.kind)
+            for attribution, images in zip(attributions, inputs, strict=True)
+        )
+        return first, second
+
+    def _check(self, maps: Pair, inputs: Pair) -> None:
+        """Refuse what is no attribution of the pair, or not of its kind."""
+        shapes, n_pairs = [tuple(each.shape) for each in maps], len(inputs[0])
+        if len(shapes) != 2 or any(len(shape) != 4 or shape[0] != n_pairs for shape in shapes):
+            raise ValueError(
+                f"Expected two attributions of shape ({n_pairs}, channel, height, width) from the method "
+                f"{self.name!r}, but got {shapes}. Let it give one channel where it has none."
+            )
+        if self.kind != "layer" and shapes != [tuple(images.shape) for images in inputs]:
+            raise ValueError(
+                f"Expected attributions of the pixels and channels of the images from the method {self.name!r}, whose "
+                f'kind is {self.kind!r}, but got {shapes}. Give it kind="layer" if they are of a layer, or one number '
+                "a position."
+            )
