@@ -1,14 +1,29 @@
-"""``captum-shared demo``: six synthetic neurons."""
+"""``captum-shared demo``: a simulated recording, its study, and how right the maps are."""
 
+import json
 import math
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
+from captum_shared._files import write_atomically
+from captum_shared._resuming import versions
+from captum_shared.attr import NeuronSimilarity
 from captum_shared.cli.app import app, told
-from captum_shared.cli.demo_run import DemoNeuron, run_demo
+from captum_shared.encoders import encoder_by_name
+from captum_shared.evaluation import ScoredPair, score_simulated_pairs
+from captum_shared.figures import known_pair_figure, save_figure
+from captum_shared.methods import methods_by_name
+from captum_shared.neurons import LinearReadout
+from captum_shared.recordings import Recording
+from captum_shared.study import NeuronResult, StudyResult, StudySettings, run_study
+from captum_shared.synthetic import simulate_recording
+
+METHODS: Final = ("ours-paper", "ours-ig", "ours-layer", "neuron-grad-cam", "neuron-saliency")
+_PACKAGES: Final = ("captum-shared", "captum", "torch", "torchvision")
 
 
 @app.command()
@@ -17,25 +32,69 @@ def demo(
     output: Annotated[Path, typer.Option(help="Folder for the figures and demo.json.")] = Path("captum-shared-demo"),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the images and the recording.")] = 0,
 ) -> None:
-    """Explain six synthetic neurons, in a world where the answer is known."""
-    neurons = run_demo(output, seed=seed)
+    """Simulate six neurons, study them, and tell how right the maps of five methods are.
+
+    The same steps one by one: captum-shared simulate, then captum-shared study.
+
+    Example: captum-shared demo --output demo
+    """
+    world = output / f"world-{seed}"
+    if not world.exists():
+        simulate_recording(world, format="npz", n_neurons=6, seed=seed, progress=True)
+    features = encoder_by_name("embedded", "features")
+    settings = StudySettings("creature", n_strong=1, n_dissimilar=0, n_weak=0, seed=seed)
+    recording = Recording.load(world / "recording.npz")
+    study = run_study(recording, features, settings, output=output / "study", model="embedded", resume=True)
+    similarity = NeuronSimilarity(features, LinearReadout.load(output / "study" / "readout.safetensors"))
+    pairs = [(neuron.name, pair.image, pair.reference) for neuron in study.included for pair in neuron.pairs]
+    scored = score_simulated_pairs(world, similarity, pairs, methods=methods_by_name(METHODS))
+    _write(study, scored, output, seed)
+    _print(study, scored)
+    typer.echo(f"\nWrote {len(scored)} figures, demo.json, the recording and its study to {output}.")
+
+
+def _write(study: StudyResult, scored: Sequence[ScoredPair], output: Path, seed: int) -> None:
+    for neuron, pair in zip(study.included, scored, strict=True):
+        titles = ("strongest artefact", "its reference")
+        figure = known_pair_figure(pair, similarity=neuron.pairs[0].similarity, titles=titles)
+        save_figure(figure, output / f"{neuron.name.replace(' ', '_')}.png")
+    neurons = [_entry(neuron, pair) for neuron, pair in zip(study.included, scored, strict=True)]
+    result = {"neurons": neurons, "seed": seed, "versions": versions(*_PACKAGES)}
+    with write_atomically(output / "demo.json") as path:
+        path.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _entry(neuron: NeuronResult, pair: ScoredPair) -> dict[str, Any]:
+    explained = neuron.pairs[0]
+    return {
+        "name": neuron.name,
+        "heldout_correlation": neuron.heldout_correlation,
+        "ooc_correlation": neuron.ooc_correlation,
+        "image": explained.image,
+        "reference": explained.reference,
+        "similarity": explained.similarity,
+        "shared_parts": list(pair.shared_parts),
+        "area_of_shared_parts": pair.answer_area,
+        "mass_in_shared_parts": {
+            name: None if math.isnan(scores["mass"]) else scores["mass"] for name, scores in pair.scores.items()
+        },
+    }
+
+
+def _print(study: StudyResult, scored: Sequence[ScoredPair]) -> None:
     typer.echo("\ncorrelation of predicted and recorded responses, and the pair explained")
     typer.echo(f"{'neuron':<12}{'held out':>10}{'artefacts':>11}{'similarity':>12}  shared parts")
-    for found in neurons:
-        shared = ", ".join(found.shared_parts) or "none"
-        numbers = f"{found.heldout_correlation:>10.2f}{found.ooc_correlation:>11.2f}{found.similarity:>12.2f}"
-        typer.echo(f"{found.name:<12}{numbers}  {shared}")
-    _print_masses(neurons)
-    typer.echo(f"\nWrote {len(neurons)} figures and demo.json to {output}.")
-
-
-def _print_masses(neurons: list[DemoNeuron]) -> None:
-    known = [found for found in neurons if found.shared_parts]
+    for neuron, pair in zip(study.included, scored, strict=True):
+        numbers = (
+            f"{neuron.heldout_correlation:>10.2f}{neuron.ooc_correlation:>11.2f}{neuron.pairs[0].similarity:>12.2f}"
+        )
+        typer.echo(f"{neuron.name:<12}{numbers}  {', '.join(pair.shared_parts) or 'none'}")
+    known = [pair for pair in scored if pair.shared_parts]
     if not known:
         typer.echo("\nNo pair shares a part that drives its neuron, so there is nothing to compare maps with.")
         return
     typer.echo("\nshare of the map that falls on the shared parts, mean of the neurons (the parts' area is chance)")
-    typer.echo(f"{'area':<32}{statistics.fmean(found.area_of_shared_part for found in known):.2f}")
-    for method in known[0].mass_in_shared_part:
-        masses = [mass for found in known if (mass := found.mass_in_shared_part[method]) is not None]
-        typer.echo(f"{method:<32}{statistics.fmean(masses) if masses else math.nan:.2f}")
+    typer.echo(f"{'area':<32}{statistics.fmean(pair.answer_area for pair in known):.2f}")
+    for name in METHODS:
+        masses = [mass for pair in known if not math.isnan(mass := pair.scores[name]["mass"])]
+        typer.echo(f"{name:<32}{statistics.fmean(masses) if masses else math.nan:.2f}")

@@ -22,6 +22,7 @@ from .scores import (
     total_mass,
     unexplained_share,
 )
+from .simulated import ScoredPair, known_regions, score_simulated_pairs
 from .tasks import CategoryNeuron, Task, Trial, category_neurons, cells_alone, factorial_design, grid_task, parts_task
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Extent",
     "Interval",
     "PairFaithfulness",
+    "ScoredPair",
     "Task",
     "Trial",
     "answer_largest",
@@ -41,6 +43,7 @@ __all__ = [
     "cells_alone",
     "factorial_design",
     "grid_task",
+    "known_regions",
     "map_agreement",
     "network_agreement",
     "outweighs",
@@ -54,6 +57,7 @@ __all__ = [
     "reference_agreement",
     "region_densities",
     "run_benchmark",
+    "score_simulated_pairs",
     "table",
     "total_mass",
     "unexplained_share",

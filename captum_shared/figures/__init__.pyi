@@ -7,6 +7,7 @@ from .overlay import draw_overlay, draw_picture, scale
 from .pair import Panel, pair_figure, pair_panels
 from .preferences import preferences_figure
 from .responses import response_figure
+from .simulated import known_pair_figure
 from .study import FigureFormat, write_figures
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "encoding_figure",
     "faint_figure",
     "integrated_gradients_figure",
+    "known_pair_figure",
     "pair_figure",
     "pair_panels",
     "pair_panels_figure",

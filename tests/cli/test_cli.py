@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import numpy as np
@@ -143,28 +142,3 @@ def test_an_output_that_is_no_figure_is_told(folder: Path) -> None:
     result = run("explain", "artefact_0.png", "creature_0.png", "--model", "embedded", "--output", "pair.docx")
     assert result.exit_code == 2
     assert "give it one of the extensions" in result.output
-
-
-def test_the_demo_finds_shared_parts_in_a_world_it_predicts(folder: Path) -> None:
-    result = run("demo", "--output", "demo")
-    assert result.exit_code == 0, result.output
-    report = json.loads(Path("demo/demo.json").read_text(encoding="utf-8"))
-    assert report["seed"] == 0
-    assert set(report["versions"]) >= {"captum-shared", "captum", "torch"}
-    assert len(report["neurons"]) == 6
-    for neuron in report["neurons"]:
-        assert (Path("demo") / f"{neuron['name'].replace(' ', '_')}.png").stat().st_size > 50_000
-        assert neuron["heldout_correlation"] > 0.6
-        assert neuron["ooc_correlation"] > 0.3
-        assert neuron["shared_parts"]
-    masses = [neuron["mass_in_shared_part"]["shared, gradient"] for neuron in report["neurons"]]
-    areas = [neuron["area_of_shared_part"] for neuron in report["neurons"]]
-    assert np.mean(masses) > 1.5 * np.mean(areas)
-    for method in ("Grad-CAM of the neuron", "saliency of the neuron", "shared, gradient"):
-        assert method in result.output
-
-
-def test_the_demo_does_not_overwrite_a_file(folder: Path) -> None:
-    result = run("demo", "--output", "creature_0.png")
-    assert result.exit_code == 2
-    assert "is a file" in result.output
