@@ -1,17 +1,24 @@
 """Encoders by the name of their network."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeAlias
 
-from captum_shared.encoders.embedded import embedded_network
+from torch import Tensor, nn
+
+from captum_shared.encoders.checkpoints import load_torchvision
+from captum_shared.encoders.embedded import load_embedded
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.pooling import Pool
-from captum_shared.images import rgb_preprocess
 
 EMBEDDED: Final = "embedded"
 """The name of the network that ships with the package."""
 
-_EMBEDDED_SIZE: Final = 112  # pixels
+Load: TypeAlias = Callable[[str, str | Path | None], tuple[nn.Module, Callable[[Any], Tensor]]]
+"""From the name and the weights of a network to the network and its preprocessing, from a photograph to its input."""
+
+FAMILIES: Final[dict[str, Load]] = {EMBEDDED: load_embedded}
+"""What loads a network, by what stands before the colon of its name, if there is one; torchvision loads all others."""
 
 
 def encoder_by_name(
@@ -36,10 +43,8 @@ def encoder_by_name(
         >>> encoder_by_name("embedded", "features").feature_shape
         (128,)
     """
-    if model != EMBEDDED:
-        return LatentFeatures.from_torchvision(model, weights=weights, layer=layer, pool=pool)
-    if weights is not None:
-        raise ValueError("The embedded network comes with its weights: leave out the weights, or name another model.")
-    features = LatentFeatures(embedded_network(), layer, pool=pool)
-    features.preprocess = rgb_preprocess(_EMBEDDED_SIZE)
+    load = FAMILIES.get(model.partition(":")[0], load_torchvision)
+    network, preprocess = load(model, weights)
+    features = LatentFeatures(network, layer, pool=pool)
+    features.preprocess = preprocess
     return features

@@ -1,17 +1,21 @@
 """A small CNN that names the parts in a synthetic image, with its weights."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
+
+from captum_shared.images import rgb_preprocess
 
 EMBEDDED_WEIGHTS: Final = Path(__file__).with_name("embedded.safetensors")
 """The weights that ship with the package."""
 
+_SIZE: Final = 112  # pixels
 _N_PARTS: Final = 14  # the names that the weights were trained to tell, as ``weights_metadata`` lists them
 
 
@@ -53,6 +57,28 @@ def embedded_network(weights: str | Path | None = "embedded") -> nn.Sequential:
             "Write them with python -m captum_shared.synthetic.network."
         ) from error
     return network.eval()
+
+
+def load_embedded(name: str, weights: str | Path | None) -> tuple[nn.Module, Callable[[Any], Tensor]]:
+    """Load the network that ships with the package, and the preprocessing that belongs to it.
+
+    Args:
+        name: not used, there is one.
+        weights: None, as it has its own.
+
+    Returns:
+        The network in evaluation mode, and the transform from a photograph to its input: RGB in [0, 1], 112 x 112.
+
+    Raises:
+        ValueError: if there are weights.
+
+    Example:
+        >>> load_embedded("embedded", None)[1](torch.zeros(3, 300, 400, dtype=torch.uint8)).shape
+        torch.Size([3, 112, 112])
+    """
+    if weights is not None:
+        raise ValueError("The embedded network comes with its weights: leave out the weights, or name another model.")
+    return embedded_network(), rgb_preprocess(_SIZE)
 
 
 def weights_metadata(path: str | Path = EMBEDDED_WEIGHTS) -> dict[str, str]:
