@@ -12,11 +12,11 @@ from .attr import (
 from .encoders import LatentFeatures, LayerFeatures
 from .neurons import (
     LinearReadout,
-    cross_validate,
     fit_readout,
-    generalise,
+    heldout_correlation,
     noise_corrected,
     null_interval,
+    ooc_correlation,
     reliability,
     select_layer,
 )
@@ -36,12 +36,12 @@ __all__ = [
     "SharedCorrespondence",
     "SharedProjection",
     "StudySettings",
-    "cross_validate",
     "fit_readout",
-    "generalise",
+    "heldout_correlation",
     "neuron_similarity",
     "noise_corrected",
     "null_interval",
+    "ooc_correlation",
     "reliability",
     "run_study",
     "select_layer",

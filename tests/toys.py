@@ -1,6 +1,7 @@
 """Small networks with known answers, slow oracles and the real data, for all tests of the core."""
 
 import copy
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from unittest import mock
@@ -29,6 +30,11 @@ def real_data(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"needs the real data: no {name} in the shared data folder beside the repository")
     return path
+
+
+def stable_name(value: object) -> str:
+    """A name of a parameter for its test, the same in every run: no addresses."""
+    return re.sub(r"(at)?0x[0-9a-f]+", "", "".join(repr(value).split()))[:60]
 
 
 def seeded(seed: int, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:

@@ -35,10 +35,10 @@ from captum_shared import (
     NeuronSimilarity,
     ParallelSharedAttribution,
     ReferenceBank,
-    cross_validate,
     fit_readout,
-    generalise,
+    heldout_correlation,
     null_interval,
+    ooc_correlation,
     select_layer,
 )
 from captum_shared.attr import heatmap
@@ -112,7 +112,7 @@ print(f"null interval {low:.2f} to {high:.2f}")
 # %%
 features = latent[choice.layer]
 held_out = cross_validated_prediction(features, responses)
-from_bodies = generalise(fit_readout(features[body], responses[body]), features[thing], responses[thing])
+from_bodies = ooc_correlation(fit_readout(features[body], responses[body]), features[thing], responses[thing])
 among_objects = correlation(held_out[thing], responses[thing])
 object_interval = null_interval(int(thing.sum()))
 
@@ -226,7 +226,7 @@ figure_of(least, scale)
 # %%
 # every mode and preference is predicted on images that the readout was not fitted to, far above chance
 assert (choice.correlations[choice.layer] > 0.6).all()
-assert torch.equal(choice.correlations[choice.layer], cross_validate(features, responses))
+assert np.array_equal(choice.correlations[choice.layer], heldout_correlation(features, responses))
 
 # the second mode prefers bodies; what bodies alone teach about it does not hold for objects, what all images teach does
 assert responses[body, target].mean() > max(responses[face, target].mean(), responses[thing, target].mean()) + 0.2

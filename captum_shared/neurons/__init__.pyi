@@ -1,19 +1,19 @@
 from .encoding import correlation, fit_readout
 from .noise import exclusions, noise_corrected, null_interval, reliability
 from .readout import LinearReadout
-from .validation import LayerChoice, cross_validate, cross_validated_prediction, generalise, select_layer
+from .validation import LayerChoice, cross_validated_prediction, heldout_correlation, ooc_correlation, select_layer
 
 __all__ = [
     "LayerChoice",
     "LinearReadout",
     "correlation",
-    "cross_validate",
     "cross_validated_prediction",
     "exclusions",
     "fit_readout",
-    "generalise",
+    "heldout_correlation",
     "noise_corrected",
     "null_interval",
+    "ooc_correlation",
     "reliability",
     "select_layer",
 ]

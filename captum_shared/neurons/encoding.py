@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Shaped
 from sklearn.base import clone
-from sklearn.linear_model import RidgeCV
+from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
-from torch import Tensor
 
+from captum_shared.neurons.arrays import Array, ArrayT, Numbers, as_matrix, same_kind
 from captum_shared.neurons.estimators import folded
+from captum_shared.neurons.penalties import PENALTIES, grouped_penalties
 from captum_shared.neurons.readout import LinearReadout
 
-Array = Tensor | npt.NDArray[Any]
-Numbers = npt.NDArray[np.float64]
+Groups = Sequence[Any] | Array
+Labels = Shaped[np.ndarray, " image"]
 
 FEWEST_IMAGES = 3
 """Fewest images to fit a neuron to, or to correlate: with two, every correlation is 1 or -1."""
@@ -36,16 +36,17 @@ def fit_readout(
     estimator: Any = None,
     center: bool = False,
     neuron_names: Sequence[str] | None = None,
+    groups: Groups | None = None,
 ) -> LinearReadout:
     r"""Fit a linear readout of latent features for every neuron.
 
     .. math:: y_k \approx w_k \cdot f(x) + b_k
 
     The default is ridge regression on standardised features, with one regularisation strength per neuron between
-    1e-2 and 1e6 chosen by leave-one-out cross-validation. Each neuron is fitted to the images recorded for it;
-    neurons recorded for the same images are fitted together. A neuron whose responses are all equal, or that is
-    recorded for fewer than 3 images, gets zero weights and its mean response as bias (0 if there is none), whatever
-    the estimator (choice).
+    1e-2 and 1e6 chosen by leave-one-out cross-validation, or with groups by leaving out one group at a time. Each
+    neuron is fitted to the images recorded for it; neurons recorded for the same images are fitted together. A neuron
+    whose responses are all equal, or that is recorded for fewer than 3 images, gets zero weights and its mean response
+    as bias (0 if there is none), whatever the estimator (choice).
 
     Args:
         features: latent features :math:`f(x)` of the preferred category, (image, feature), at least 3 images.
@@ -57,6 +58,12 @@ def fit_readout(
             after a ReLU are all positive), of all images whether recorded or not, or zero, as in the paper. The
             prediction is the same.
         neuron_names: one distinct name per neuron. Default: ``"0"``, ``"1"``, ...
+        groups: one label an image, such as the object it shows. Images of one group resemble each other, and a penalty
+            that is judged by one of them while the others are fitted comes out too small. The default estimator keeps
+            them together; a neuron recorded for one group only gets zero weights then. A ``GridSearchCV`` or
+            ``RandomizedSearchCV``, also at the end of pipelines, is handed the groups: give it a splitter that heeds
+            them, such as ``cv=GroupKFold(5)``. Any other estimator that chooses by itself (``RidgeCV``, ``LassoCV``)
+            chooses without them.
 
     Returns:
         The readout, in float64 and on the CPU.
@@ -64,9 +71,10 @@ def fit_readout(
     Raises:
         TypeError: if the estimator is not supported.
         ValueError: if a feature is not finite, a response is infinite, a shape does not fit, or there are fewer than 3
-            images.
+            images, or fewer than 2 groups to choose the default's penalties by.
 
     Example:
+        >>> import torch
         >>> features = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
         >>> readout = fit_readout(features, 2 * features[:, 0] + 1, center=True, neuron_names=["A"])
         >>> readout(torch.tensor([[4.0]])).round(decimals=1), readout.feature_mean
@@ -80,17 +88,19 @@ def fit_readout(
             f"Expected features and responses of the same {FEWEST_IMAGES} or more images, got "
             f"{len(inputs)} and {len(outputs)} images: pass one row per image in both."
         )
+    labels = None if groups is None else group_labels(groups, len(inputs), fewest=2 if estimator is None else 1)
     weight = np.zeros((outputs.shape[1], inputs.shape[1]))
     bias = np.array([_mean(neuron[~np.isnan(neuron)]) for neuron in outputs.T])
-    for images, neurons in _recorded_together(outputs):
+    for images, neurons in _recorded_together(outputs, labels if estimator is None else None):
         whole = images.all() and len(neurons) == outputs.shape[1]  # as it lies in memory: copies round differently
         shown, seen = (inputs, outputs) if whole else (inputs[images], outputs[images][:, neurons])
-        unfitted = _default_estimator() if estimator is None else clone(estimator)
-        weight[neurons], bias[neurons] = folded(_fitted(unfitted, shown, seen))
+        own = None if labels is None else labels[images]
+        unfitted = _default_estimator(shown, seen, own) if estimator is None else clone(estimator)
+        weight[neurons], bias[neurons] = folded(_fitted(unfitted, shown, seen, own))
     return LinearReadout(weight, bias, inputs.mean(axis=0) if center else None, neuron_names=neuron_names)
 
 
-def correlation(predicted: Array, recorded: Array) -> Float64[Tensor, " neuron"]:
+def correlation(predicted: Array, recorded: ArrayT) -> Float64[ArrayT, " neuron"]:
     r"""Pearson correlation of predicted and recorded responses across images, neuron by neuron.
 
     .. math:: \rho_k = \frac{\sum_i (p_{ik} - \bar p_k)(y_{ik} - \bar y_k)}
@@ -102,16 +112,16 @@ def correlation(predicted: Array, recorded: Array) -> Float64[Tensor, " neuron"]
             left out, neuron by neuron.
 
     Returns:
-        One correlation in [-1, 1] per neuron, in float64 and on the CPU; NaN where either is constant but for
-        rounding, or fewer than 3 images were recorded (choice).
+        One correlation in [-1, 1] per neuron, in float64, as a tensor on the CPU or an array, as ``recorded`` is; NaN
+        where either is constant but for rounding, or fewer than 3 images were recorded (choice).
 
     Raises:
         ValueError: if the shapes differ, a prediction is not finite, or a response is infinite.
 
     Example:
-        >>> recorded = torch.tensor([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]])
-        >>> correlation(-recorded, recorded).round(decimals=6)
-        tensor([-1., nan], dtype=torch.float64)
+        >>> recorded = np.array([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]])
+        >>> correlation(-recorded, recorded).round(6)
+        array([-1., nan])
     """
     first, second = as_matrix(predicted, "predicted"), as_matrix(recorded, "recorded", missing=True)
     if first.shape != second.shape:
@@ -120,46 +130,36 @@ def correlation(predicted: Array, recorded: Array) -> Float64[Tensor, " neuron"]
             f"{first.shape} and {second.shape}: pass the same images and neurons in both."
         )
     pairs = ((one[~np.isnan(other)], other[~np.isnan(other)]) for one, other in zip(first.T, second.T, strict=True))
-    return torch.tensor([_pearson(*pair) for pair in pairs], dtype=torch.float64)
+    return same_kind(np.array([_pearson(*pair) for pair in pairs]), recorded)
 
 
-def as_matrix(array: Array, name: str, *, missing: bool = False) -> Numbers:
-    """Return float64 numbers along (image, neuron) or (image, feature), on the CPU.
+def group_labels(groups: Groups, n_images: int, *, fewest: int = 1) -> Labels:
+    """Return the groups of images, one label an image.
 
     Args:
-        array: numbers; where it has one axis, and is not of features, it becomes one column.
-        name: what it holds, for the message; ``"features"`` has features for columns, all others neurons.
-        missing: whether it may hold NaN.
+        groups: one label an image.
+        n_images: how many images there are.
+        fewest: how many distinct groups are needed.
 
     Returns:
-        The numbers; the caller's own memory where nothing had to change.
+        The labels.
 
     Raises:
-        ValueError: if it is empty, has too many axes, or holds infinity or NaN that may not be missing.
+        ValueError: if they are not one an image, or too few are distinct.
 
     Example:
-        >>> as_matrix(torch.tensor([1, 2]), "responses")
-        array([[1.],
-               [2.]])
+        >>> group_labels(["cup", "cup", "hand"], 3).tolist()
+        ['cup', 'cup', 'hand']
     """
-    values = array.detach().cpu().double().numpy() if isinstance(array, Tensor) else array
-    matrix: Numbers = np.asarray(values, dtype=np.float64)
-    matrix = matrix[:, None] if matrix.ndim == 1 and name != "features" else matrix
-    if matrix.ndim != 2 or matrix.size == 0:
-        columns = "feature" if name == "features" else "neuron"
-        raise ValueError(f"Expected {name} of shape (image, {columns}), none of them empty, got {np.shape(values)}.")
-    wrong = np.argwhere(np.isinf(matrix) if missing else ~np.isfinite(matrix))
-    if len(wrong):
-        row, column = wrong[0]
-        got, remedy = (
-            ("infinity", "write NaN where nothing was recorded")
-            if missing
-            else ("NaN or infinity", "drop these images, or fill the gaps")
-        )
+    labels: npt.NDArray[Any] = np.asarray(groups)
+    if labels.shape != (n_images,):
+        raise ValueError(f"Expected groups to hold one label for each of {n_images} images, got shape {labels.shape}.")
+    if len(np.unique(labels)) < fewest:
         raise ValueError(
-            f"Expected finite {name}, got {got} {len(wrong)} times, first at row {row}, column {column}: {remedy}."
+            f"Expected images of {fewest} or more groups to choose penalties by, got {n_images} images of one group to "
+            "fit to: pass more groups, or an estimator with a penalty of its own."
         )
-    return matrix
+    return labels
 
 
 def varies(responses: Float64[np.ndarray, " image"]) -> bool:
@@ -186,36 +186,54 @@ def _pearson(first: Numbers, second: Numbers) -> float:
 
 def _unit(responses: Numbers) -> Numbers:
     """Responses centred and of unit length; scaled by their range first, so that nothing under- or overflows."""
-    centred = (responses - responses.mean()) / np.ptp(responses)
-    unit: Numbers = centred / np.linalg.norm(centred)
+    centered = (responses - responses.mean()) / np.ptp(responses)
+    unit: Numbers = centered / np.linalg.norm(centered)
     return unit
 
 
-def _recorded_together(responses: Numbers) -> list[tuple[npt.NDArray[np.bool_], list[int]]]:
+def _recorded_together(responses: Numbers, labels: Labels | None) -> list[tuple[npt.NDArray[np.bool_], list[int]]]:
     """The neurons that can be fitted, by the images that were recorded for them."""
     together: defaultdict[bytes, list[int]] = defaultdict(list)
     for neuron, recorded in enumerate(~np.isnan(responses).T):
-        if recorded.sum() >= FEWEST_IMAGES and varies(responses[recorded, neuron]):
+        enough = recorded.sum() >= FEWEST_IMAGES and (labels is None or len(np.unique(labels[recorded])) > 1)
+        if enough and varies(responses[recorded, neuron]):
             together[recorded.tobytes()].append(neuron)
     return [(~np.isnan(responses[:, neurons[0]]), neurons) for neurons in together.values()]
 
 
 def _mean(recorded: Numbers) -> float:
-    """Of a neuron that cannot be fitted: to the last bit where all are equal, and the same for one or two."""
-    return float(np.median(recorded)) if len(recorded) else 0.0
+    """Of a neuron that may not be fitted; to the last bit where all responses are equal."""
+    if len(recorded) == 0:
+        return 0.0
+    return float(recorded.mean() if varies(recorded) else np.median(recorded))
 
 
-def _default_estimator() -> Pipeline:
-    return make_pipeline(StandardScaler(), RidgeCV(alphas=np.logspace(-2, 6, 17), alpha_per_target=True))
+def _default_estimator(inputs: Numbers, outputs: Numbers, labels: Labels | None) -> Pipeline:
+    """Ridge regression that chooses its penalties one image at a time, or has those chosen by groups."""
+    if labels is None:
+        return make_pipeline(StandardScaler(), RidgeCV(alphas=PENALTIES, alpha_per_target=True))
+    return make_pipeline(StandardScaler(), Ridge(grouped_penalties(inputs, outputs, labels), solver="svd"))
 
 
-def _fitted(estimator: Any, inputs: Any, outputs: Any) -> Any:
+def _fitted(estimator: Any, inputs: Any, outputs: Any, labels: Labels | None) -> Any:
     """The estimator, fitted to all neurons; one copy per neuron if it takes a single target."""
+    handed = {} if labels is None else _handed_to_search(estimator, labels)
     last = estimator
     while isinstance(last, Pipeline | GridSearchCV | RandomizedSearchCV):
         last = last.steps[-1][1] if isinstance(last, Pipeline) else last.estimator
     if not get_tags(last).target_tags.multi_output:
         if outputs.shape[1] == 1:
-            return estimator.fit(inputs, outputs[:, 0])
+            return estimator.fit(inputs, outputs[:, 0], **handed)
         estimator = MultiOutputRegressor(estimator)
-    return estimator.fit(inputs, outputs)
+    return estimator.fit(inputs, outputs, **handed)
+
+
+def _handed_to_search(estimator: Any, labels: Labels) -> dict[str, Labels]:
+    """The argument of ``fit`` by which a parameter search learns of the groups; none where nothing is searched."""
+    path, last = "", estimator
+    while isinstance(last, Pipeline | MultiOutputRegressor):
+        if isinstance(last, Pipeline):
+            path, last = f"{path}{last.steps[-1][0]}__", last.steps[-1][1]
+        else:
+            last = last.estimator
+    return {f"{path}groups": labels} if isinstance(last, GridSearchCV | RandomizedSearchCV) else {}

@@ -6,14 +6,15 @@ import itertools
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from scipy import stats
 from torch import Tensor
 
-from captum_shared.neurons.encoding import FEWEST_IMAGES, Array, Numbers, as_matrix, correlation, varies
+from captum_shared.neurons.arrays import Array, ArrayT, Numbers, as_matrix, as_numbers, same_kind
+from captum_shared.neurons.encoding import FEWEST_IMAGES, correlation, varies
 
 
-def reliability(responses: Array, *, split_halves: bool = False) -> Float64[Tensor, " neuron"]:
+def reliability(responses: ArrayT, *, split_halves: bool = False) -> Float64[ArrayT, " neuron"]:
     r"""Correlate the responses of two recording phases across images, neuron by neuron.
 
     .. math:: r_k = \rho(y_k^{(1)}, y_k^{(2)}) \approx \frac{S_k}{S_k + N_k}
@@ -32,8 +33,9 @@ def reliability(responses: Array, *, split_halves: bool = False) -> Float64[Tens
         split_halves: whether these are the two halves of one phase.
 
     Returns:
-        One reliability per neuron, at most 1, in float64 and on the CPU; NaN where fewer than 3 images were recorded in
-        both phases, or either is constant. It may be negative by chance; at -1 the Spearman-Brown correction diverges.
+        One reliability per neuron, at most 1, in float64, as a tensor on the CPU or an array, as ``responses`` are; NaN
+        where fewer than 3 images were recorded in both phases, or either is constant. It may be negative by chance; at
+        -1 the Spearman-Brown correction diverges.
 
     Raises:
         ValueError: if there are fewer than two phases, not exactly two halves, or a response is infinite.
@@ -51,12 +53,12 @@ def reliability(responses: Array, *, split_halves: bool = False) -> Float64[Tens
         )
     pairs = [_correlation(first, second) for first, second in itertools.combinations(phases, 2)]
     between = torch.stack(pairs).nanmean(dim=0)
-    return _of_the_mean(between, 2) if split_halves else between
+    return same_kind((_of_the_mean(between, 2) if split_halves else between).numpy(), responses)
 
 
 def noise_corrected(
-    correlation: Float64[Tensor, " neuron"], reliability: Float64[Tensor, " neuron"], *, phases: int = 1
-) -> Float64[Tensor, " neuron"]:
+    correlation: Float[ArrayT, " neuron"], reliability: Float[Array, " neuron"], *, phases: int = 1
+) -> Float64[ArrayT, " neuron"]:
     r"""Estimate the correlation of the predictions with responses free of noise.
 
     .. math:: \rho(p, s) = \frac{\rho(p, y)}{\sqrt{r_P}}, \qquad r_P = \frac{P\, r}{1 + (P - 1)\, r}
@@ -71,8 +73,9 @@ def noise_corrected(
             very responses whose reliability is given, as with ``split_halves=True``.
 
     Returns:
-        One corrected correlation per neuron; NaN where the reliability is not positive. Not clipped: an estimate above
-        1 says that the reliability is underestimated by chance.
+        One corrected correlation per neuron, in float64, as a tensor on the CPU or an array, as ``correlation`` is; NaN
+        where the reliability is not positive. Not clipped: an estimate above 1 says that the reliability is
+        underestimated by chance.
 
     Raises:
         ValueError: if ``phases`` is below 1.
@@ -86,8 +89,9 @@ def noise_corrected(
     """
     if phases < 1:
         raise ValueError(f"Expected phases of at least 1, got {phases}.")
-    positive = torch.where(reliability > 0, reliability, torch.nan)
-    return correlation / _of_the_mean(positive, phases).sqrt()
+    judged, measured = (torch.tensor(as_numbers(values)) for values in (correlation, reliability))
+    positive = torch.where(measured > 0, measured, torch.nan)
+    return same_kind((judged / _of_the_mean(positive, phases).sqrt()).numpy(), correlation)
 
 
 def null_interval(n: int, alpha: float = 0.05) -> tuple[float, float]:
@@ -126,8 +130,8 @@ def exclusions(responses: Array) -> tuple[str, ...]:
     """Tell for each neuron why it cannot be fitted and judged, if it cannot.
 
     Args:
-        responses: (phase, image, neuron), any unit, NaN where nothing was recorded. What counts is the mean of the
-            phases that recorded an image.
+        responses: mean responses, (image, neuron), or (image,) for one neuron; any unit, NaN where nothing was
+            recorded.
 
     Returns:
         For each neuron an empty string, or the first of ``"no response recorded"``, ``"silent"`` (all zero),
@@ -137,13 +141,10 @@ def exclusions(responses: Array) -> tuple[str, ...]:
         ValueError: if a response is infinite, or the shape does not fit.
 
     Example:
-        >>> exclusions(torch.tensor([[[1.0, 0.0], [2.0, 0.0]]]))
+        >>> exclusions(torch.tensor([[1.0, 0.0], [2.0, 0.0]]))
         ('', 'silent')
     """
-    phases = np.stack(_phases(responses))
-    counts = np.sum(~np.isnan(phases), axis=0)
-    mean = np.where(counts > 0, np.nansum(phases, axis=0) / counts.clip(min=1), np.nan)
-    return tuple(_exclusion(neuron) for neuron in mean.T)
+    return tuple(_exclusion(neuron) for neuron in as_matrix(responses, "responses", missing=True).T)
 
 
 def _exclusion(responses: Numbers) -> str:
@@ -169,7 +170,7 @@ def _phases(responses: Array) -> list[Numbers]:
 def _correlation(first: Numbers, second: Numbers) -> Float64[Tensor, " neuron"]:
     """Correlation over the images that both phases recorded."""
     missing = np.isnan(first)
-    return correlation(np.where(missing, 0, first), np.where(missing, np.nan, second))
+    return torch.from_numpy(correlation(np.where(missing, 0, first), np.where(missing, np.nan, second)))
 
 
 def _of_the_mean(reliability: Float64[Tensor, " neuron"], n: int) -> Float64[Tensor, " neuron"]:

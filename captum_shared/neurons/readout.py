@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, SupportsIndex, final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
@@ -19,8 +18,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from captum_shared._files import write_atomically
-
-Array = Tensor | npt.NDArray[Any]
+from captum_shared.neurons.arrays import Array
 
 _FORMAT = "captum_shared.LinearReadout, version 1"
 

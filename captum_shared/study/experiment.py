@@ -24,7 +24,7 @@ from captum_shared.images import to_display
 from captum_shared.neurons.encoding import fit_readout
 from captum_shared.neurons.noise import exclusions, reliability
 from captum_shared.neurons.readout import LinearReadout
-from captum_shared.neurons.validation import cross_validate, generalise
+from captum_shared.neurons.validation import heldout_correlation, ooc_correlation
 from captum_shared.recordings.recording import Recording
 from captum_shared.study.agreement import agreement
 from captum_shared.study.pairs import ChosenPair, choose_pairs
@@ -61,7 +61,7 @@ class Experiment:
     @cached_property
     def excluded(self) -> tuple[str, ...]:
         """For each neuron why it cannot take part, or nothing."""
-        fitted, judged = (exclusions(self.recording.responses[:, images]) for images in self._split)
+        fitted, judged = (exclusions(self.recording.mean[images]) for images in self._split)
         return tuple(
             f"{inside} (preferred category)" if inside else f"{outside} (other categories)" if outside else ""
             for inside, outside in zip(fitted, judged, strict=True)
@@ -99,11 +99,11 @@ class Experiment:
         """
         mean, (inside, outside) = self.recording.mean, self._split
         settings = self.settings
-        numbers: dict[str, Tensor | ndarray] = {
-            "heldout_correlation": cross_validate(
-                self.latent[inside], mean[inside], folds=settings.folds, seed=settings.seed
+        numbers: dict[str, ndarray] = {
+            "heldout_correlation": heldout_correlation(
+                self.latent[inside], mean[inside], cv=settings.folds, random_state=settings.seed
             ),
-            "ooc_correlation": generalise(self.readout, self.latent[outside], mean[outside]),
+            "ooc_correlation": ooc_correlation(self.readout, self.latent[outside], mean[outside]),
             "reliability": _reliability(self.recording, inside),
             "ooc_reliability": _reliability(self.recording, outside),
             "preferred_mean": _mean(mean[inside]),
@@ -249,12 +249,12 @@ def _heatmaps(attributions: tuple[Tensor, Tensor], kind: Kind) -> Float32[ndarra
     return torch.stack(sides, dim=1).float().cpu().numpy()
 
 
-def _reliability(recording: Recording, images: ndarray) -> Tensor:
+def _reliability(recording: Recording, images: ndarray) -> ndarray:
     if recording.n_phases > 1:
         return reliability(recording.responses[:, images])
     if recording.halves is not None:
         return reliability(recording.halves[:, images], split_halves=True)
-    return torch.full((recording.n_neurons,), math.nan, dtype=torch.float64)
+    return np.full(recording.n_neurons, math.nan)
 
 
 def _mean(responses: Float64[ndarray, "image neuron"]) -> Float64[ndarray, " neuron"]:

@@ -27,6 +27,7 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 from sklearn.svm import SVR, LinearSVR
+from toys import stable_name
 
 from captum_shared.neurons.readout import LinearReadout
 
@@ -258,17 +259,13 @@ STEPS = [
 ]
 
 
-def name(estimator):
-    return "".join(repr(estimator).split())[:60]
-
-
 def fit(estimator, features, responses):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # convergence is not the subject
         return estimator.fit(features, responses)
 
 
-@pytest.mark.parametrize("estimator", MANY_NEURONS, ids=name)
+@pytest.mark.parametrize("estimator", MANY_NEURONS, ids=stable_name)
 def test_many_neurons_predict_what_the_estimator_predicts(estimator):
     features, responses = recording()
     features = (features - 3) / np.geomspace(0.01, 100, 6) + 1  # solvers without a scaler need one scale
@@ -276,7 +273,7 @@ def test_many_neurons_predict_what_the_estimator_predicts(estimator):
     assert readout.n_neurons == 3
 
 
-@pytest.mark.parametrize("estimator", ONE_NEURON, ids=name)
+@pytest.mark.parametrize("estimator", ONE_NEURON, ids=stable_name)
 @pytest.mark.parametrize("scaled", [False, True])
 def test_one_neuron_predicts_what_the_estimator_predicts(estimator, scaled):
     features, responses = recording()
@@ -285,8 +282,8 @@ def test_one_neuron_predicts_what_the_estimator_predicts(estimator, scaled):
     assert check_predictions(fit(estimator, features, responses[:, 0]), features).n_neurons == 1
 
 
-@pytest.mark.parametrize("step", STEPS, ids=name)
-@pytest.mark.parametrize("regressor", [linear_model.Ridge(), himalaya.Ridge(fit_intercept=True)], ids=name)
+@pytest.mark.parametrize("step", STEPS, ids=stable_name)
+@pytest.mark.parametrize("regressor", [linear_model.Ridge(), himalaya.Ridge(fit_intercept=True)], ids=stable_name)
 def test_steps_are_folded(step, regressor):
     features, responses = recording()
     estimator = Pipeline([("step", step), ("regressor", regressor)]).fit(features, responses)
@@ -367,7 +364,9 @@ def test_names_mean_and_estimator_are_kept():
     np.testing.assert_array_equal(estimator[-1].coef_, before)
 
 
-@pytest.mark.parametrize("estimator", [linear_model.Ridge(), make_pipeline(StandardScaler(), himalaya.RidgeCV())])
+@pytest.mark.parametrize(
+    "estimator", [linear_model.Ridge(), make_pipeline(StandardScaler(), himalaya.RidgeCV())], ids=stable_name
+)
 def test_unfitted(estimator):
     with pytest.raises(ValueError, match=r"Expected a fitted estimator, got .* before fit"):
         LinearReadout.from_estimator(estimator)
@@ -393,7 +392,7 @@ def test_search_without_refit():
         (make_pipeline(StandardScaler(), "passthrough"), "got the estimator str"),
         (object(), "got object"),
     ],
-    ids=lambda value: name(value)[:20],
+    ids=stable_name,
 )
 def test_unsupported(estimator, text):
     features, responses = recording()
@@ -411,7 +410,7 @@ def test_unsupported(estimator, text):
         linear_model.GammaRegressor(),
         make_pipeline(MinMaxScaler(clip=True), linear_model.Ridge()),
     ],
-    ids=name,
+    ids=stable_name,
 )
 def test_what_is_not_linear_is_found_out(estimator):
     features, responses = recording()

@@ -16,7 +16,7 @@ import torch
 from scipy.spatial.distance import squareform
 from toys import real_data
 
-from captum_shared import LatentFeatures, cross_validate
+from captum_shared import LatentFeatures, heldout_correlation
 from captum_shared.images import load_image
 from captum_shared.recordings import datasets
 from captum_shared.recordings.datasets import kriegeskorte92, preference, response_modes
@@ -222,5 +222,5 @@ def test_squeezenet_predicts_the_response_modes_of_macaque_it(macaque):
     with torch.no_grad():
         latent = features(macaque.load_images(features.preprocess))
     for seed in range(3):
-        found = cross_validate(latent, macaque.mean, seed=seed)
+        found = heldout_correlation(latent, macaque.mean, random_state=seed)
         assert (found[:4] >= 0.65).all(), found  # 0.92, 0.77, 0.67 to 0.71, 0.77

@@ -21,7 +21,7 @@ from captum_shared.study.result import StudyResult
 STEPS = {
     "features": (run, "latent_features"),
     "readout": (experiment, "fit_readout"),
-    "cross-validation": (experiment, "cross_validate"),
+    "cross-validation": (experiment, "heldout_correlation"),
     "maps": (Experiment, "explained"),
 }
 STOPS = {  # where a study is interrupted, after how many calls, and how often each step is then left to be done
