@@ -1,23 +1,29 @@
+from .backpropagation import Backpropagation, backpropagate
 from .correspondence import SharedCorrespondence
+from .cosines import neuron_similarity, pairwise_similarity, shared_weights
 from .heatmaps import Kind, heatmap, rank_correlation
 from .layer import LayerSharedAttribution
 from .parallel import ParallelSharedAttribution
+from .pixel_correspondence import PixelSharedCorrespondence
 from .places import SHARPNESS, WINDOW, local_drive, local_features
 from .projection import SharedProjection
 from .references import Match, ReferenceBank
-from .similarity import NeuronSimilarity, neuron_similarity, pairwise_similarity, shared_weights
+from .similarity import NeuronSimilarity
 
 __all__ = [
     "SHARPNESS",
     "WINDOW",
+    "Backpropagation",
     "Kind",
     "LayerSharedAttribution",
     "Match",
     "NeuronSimilarity",
     "ParallelSharedAttribution",
+    "PixelSharedCorrespondence",
     "ReferenceBank",
     "SharedCorrespondence",
     "SharedProjection",
+    "backpropagate",
     "heatmap",
     "local_drive",
     "local_features",

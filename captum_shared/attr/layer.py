@@ -2,15 +2,15 @@
 
 from typing import Any, final
 
-from captum.attr import GradientAttribution, LayerAttribution, LayerGradientXActivation
+from captum.attr import GradientAttribution, LayerAttribution
 from captum.log import log_usage
 from torch import Tensor
 
 from captum_shared.attr._captum import TargetType
+from captum_shared.attr.backpropagation import PairPass
 from captum_shared.attr.pairs import Pair, checked_pair
 from captum_shared.attr.projection import SharedProjection
 from captum_shared.attr.similarity import NeuronSimilarity
-from captum_shared.encoders.twins import evaluation_mode
 
 
 @final
@@ -51,18 +51,16 @@ class LayerSharedAttribution(LayerAttribution, GradientAttribution):
             raise TypeError(f"similarity must be a NeuronSimilarity, but got {type(similarity).__name__}.")
         super().__init__(similarity, similarity.layer_modules(layer))
         self.projection = SharedProjection(similarity)
-        self._method = LayerGradientXActivation(
-            self.projection, list(self.layer), multiply_by_inputs=multiply_by_inputs
-        )
+        self._multiplies_by_inputs = multiply_by_inputs
 
     @property
     def multiplies_by_inputs(self) -> bool:
         """Whether the maps hold the activations as a factor."""
-        return bool(self._method.multiplies_by_inputs)
+        return self._multiplies_by_inputs
 
     @log_usage()
     def attribute(self, inputs: Pair, target: TargetType = None) -> Pair:
-        """Compute the two maps.
+        """Compute the two maps, in one forward pass of both images, and one backward pass that ends at the layer.
 
         Args:
             inputs: the pair (images, references); whole-number inputs such as token ids will do here.
@@ -74,14 +72,15 @@ class LayerSharedAttribution(LayerAttribution, GradientAttribution):
 
         Raises:
             TypeError: if ``inputs`` is not a pair of tensors.
-            ValueError: if the pair is empty, of unequal lengths or not finite, or does not fit the readout.
+            ValueError: if the pair is empty, of unequal lengths or not finite, or does not fit the readout, or the
+                layer is not called or gives no tensor.
             RuntimeError: in inference mode.
         """
-        images, references = checked_pair(inputs, differentiable=False)
-        with evaluation_mode(self.forward_func):
-            weights = self.forward_func.shared_weights(images, references, target)
-            maps = self._method.attribute((images, references), additional_forward_args=(weights,))
-        return maps[0].detach().contiguous(), maps[1].detach().contiguous()
+        result = PairPass.of(self.forward_func, checked_pair(inputs, differentiable=False), target, self.layer)
+        maps = result.gradients(result.activations)
+        if self.multiplies_by_inputs:
+            maps = tuple(one * activation.detach() for one, activation in zip(maps, result.activations, strict=True))
+        return maps[0].contiguous(), maps[1].contiguous()
 
     def compute_convergence_delta(self, *args: Any, **kwargs: Any) -> Tensor:
         """There is none: away from the cut the maps have no sum to converge to."""

@@ -1,19 +1,33 @@
 """Parallel backpropagation: two images in, two maps of what they share out."""
 
-import inspect
-from typing import Any, final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, TypeAlias, final, overload
 
-import torch
-from captum.attr import Attribution, GradientAttribution, IntegratedGradients
+from captum.attr import GradientAttribution
 from captum.log import log_usage
 from jaxtyping import Float
 from torch import Tensor
 
 from captum_shared.attr._captum import TargetType
+from captum_shared.attr.backpropagation import PairPass
+from captum_shared.attr.jacobian import Jacobian, attribution_of, check_arguments, checked_maps
 from captum_shared.attr.pairs import Pair, checked_pair
 from captum_shared.attr.projection import SharedProjection
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.twins import evaluation_mode
+
+Baseline: TypeAlias = Tensor | int | float
+Baselines: TypeAlias = Baseline | tuple[Baseline, Baseline] | Callable[..., Any] | None
+"""One baseline for both images, or one of each; or what else a class of Captum takes."""
+
+_DEFAULTS: Final = {
+    "baselines": None,
+    "n_steps": 50,
+    "method": "gausslegendre",
+    "internal_batch_size": None,
+    "return_convergence_delta": False,
+}
+"""As in ``captum.attr.IntegratedGradients``."""
 
 
 @final
@@ -28,8 +42,10 @@ class ParallelSharedAttribution(GradientAttribution):
     Args:
         similarity: encoder and readout.
         jacobian: ``"gradient"`` (one forward and one backward pass of both images), ``"integrated_gradients"``
-            (Captum's, of the function x ↦ h·f(x)), or any other attribution class of Captum that takes a module, such
-            as ``GuidedBackprop``, ``DeepLift``, ``GradientShap`` or ``Occlusion``, run on the same function.
+            (Captum's, of the function x ↦ h·f(x), and one more forward pass for h), or any other attribution class of
+            Captum that needs nothing but a module, such as ``GuidedBackprop``, ``DeepLift``, ``GradientShap`` or
+            ``Occlusion``, run on the same function; or a function that builds one, such as
+            ``functools.partial(DeepLift, eps=1e-6)``. It is tried on two inputs of two pixels.
         multiply_by_inputs: whether maps hold the inputs as a factor. By default not for gradients, and what the
             class does by itself for the others.
 
@@ -39,7 +55,8 @@ class ParallelSharedAttribution(GradientAttribution):
 
     Raises:
         TypeError: if ``similarity`` is not a :class:`NeuronSimilarity`.
-        ValueError: if ``jacobian`` is unknown, or ``multiply_by_inputs`` is given to a class that has no such choice.
+        ValueError: if ``jacobian`` is unknown or fails the trial, as a class does that needs a layer, or one with no
+            choice of ``multiply_by_inputs`` where it is given.
 
     Source:
         Lappe et al., Parallel Backpropagation for Shared-Feature Visualization, NeurIPS 2024. The paper does not
@@ -60,7 +77,7 @@ class ParallelSharedAttribution(GradientAttribution):
     def __init__(
         self,
         similarity: NeuronSimilarity,
-        jacobian: str | type[Attribution] = "gradient",
+        jacobian: Jacobian = "gradient",
         *,
         multiply_by_inputs: bool | None = None,
     ) -> None:
@@ -68,9 +85,9 @@ class ParallelSharedAttribution(GradientAttribution):
             raise TypeError(f"similarity must be a NeuronSimilarity, but got {type(similarity).__name__}.")
         super().__init__(similarity)
         self.projection = SharedProjection(similarity)
-        self._method: Any = _captum_method(self.projection, jacobian, multiply_by_inputs)
+        self._attribution: Any = attribution_of(self.projection, jacobian, multiply_by_inputs)
         self._multiplies_by_inputs = bool(
-            multiply_by_inputs if self._method is None else self._method.multiplies_by_inputs
+            multiply_by_inputs if self._attribution is None else self._attribution.multiplies_by_inputs
         )
 
     @property
@@ -80,20 +97,68 @@ class ParallelSharedAttribution(GradientAttribution):
 
     def has_convergence_delta(self) -> bool:
         """Tell whether ``return_convergence_delta`` is available: with the methods that have one."""
-        return self._method is not None and bool(self._method.has_convergence_delta())
+        return self._attribution is not None and bool(self._attribution.has_convergence_delta())
+
+    @overload
+    def attribute(
+        self,
+        inputs: Pair,
+        target: TargetType = None,
+        *,
+        baselines: Baselines = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: Literal[True],
+        jacobian_arguments: Mapping[str, Any] | None = None,
+    ) -> tuple[Pair, Tensor]: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: Pair,
+        target: TargetType = None,
+        *,
+        baselines: Baselines = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: Literal[False] = False,
+        jacobian_arguments: Mapping[str, Any] | None = None,
+    ) -> Pair: ...
 
     @log_usage()
-    def attribute(self, inputs: Pair, target: TargetType = None, **kwargs: Any) -> Pair | tuple[Pair, Tensor]:
+    def attribute(
+        self,
+        inputs: Pair,
+        target: TargetType = None,
+        *,
+        baselines: Baselines = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        jacobian_arguments: Mapping[str, Any] | None = None,
+    ) -> Pair | tuple[Pair, Tensor]:
         """Compute the two maps.
+
+        From ``baselines`` to ``return_convergence_delta`` arguments are those of ``captum.attr.IntegratedGradients``.
+        Other classes are handed those that differ from their defaults here, and refuse what they do not take; plain
+        gradients take none.
 
         Args:
             inputs: the pair (images, references), each (image, channel, height, width), as many of one as of the
                 other; their heights and widths may differ.
             target: the neuron, as anywhere in Captum: an int or one-element tuple for all pairs, a list, tensor or
                 list of one-element tuples with one entry a pair; None if there is only one neuron.
-            **kwargs: what the method behind ``jacobian`` takes; for Integrated Gradients ``baselines`` (one for both,
-                or a pair; under NoiseTunnel a pair), ``n_steps``, ``method``, ``internal_batch_size`` and
-                ``return_convergence_delta``. Plain gradients take none.
+            baselines: where paths start, one for both images or a pair (under NoiseTunnel a pair); None for zeros.
+            n_steps: number of steps along each path.
+            method: quadrature rule.
+            internal_batch_size: how many steps of all pairs run at once; None for all.
+            return_convergence_delta: whether to return also by how much the maps miss their goal
+                (:meth:`compute_convergence_delta`).
+            jacobian_arguments: what the class behind ``jacobian`` takes besides, by name, such as
+                ``{"sliding_window_shapes": ((3, 8, 8), (3, 8, 8))}`` of ``Occlusion``.
 
         Returns:
             The maps of the images and of the references, each with the shape, dtype and device of its input, signed
@@ -101,18 +166,29 @@ class ParallelSharedAttribution(GradientAttribution):
             the delta of each pair, measured against h·f.
 
         Raises:
-            TypeError: if ``inputs`` is not a pair of floating-point tensors, or an argument is not known.
+            TypeError: if ``inputs`` is not a pair of floating-point tensors, or the method behind ``jacobian`` does not
+                take an argument or needs another.
             ValueError: if the pair is empty, of unequal lengths or not finite, or does not fit the readout.
             RuntimeError: in inference mode.
         """
+        chosen = {
+            "baselines": baselines,
+            "n_steps": n_steps,
+            "method": method,
+            "internal_batch_size": internal_batch_size,
+            "return_convergence_delta": return_convergence_delta,
+        }
+        arguments = _merged(chosen, jacobian_arguments or {})
         images, references = checked_pair(inputs)
+        if self._attribution is None:
+            return self._gradients((images, references), target, arguments)
+        check_arguments(self._attribution, arguments)
         with evaluation_mode(self.forward_func):
-            if self._method is None:
-                maps, delta = self._backpropagate(images, references, target, **kwargs), None
-            else:
-                result = self._run(images, references, target, **kwargs)
-                maps, delta = result if kwargs.get("return_convergence_delta") else (result, None)
-        finished = (_finished(maps[0], images), _finished(maps[1], references))
+            weights = self.forward_func.shared_weights(images, references, target)
+            result = self._attribution.attribute((images, references), additional_forward_args=(weights,), **arguments)
+        maps, delta = result if arguments.get("return_convergence_delta") else (result, None)
+        first, second = checked_maps(maps, (images, references))
+        finished = _finished(first, images), _finished(second, references)
         return finished if delta is None else (finished, delta)
 
     @log_usage()
@@ -148,46 +224,29 @@ class ParallelSharedAttribution(GradientAttribution):
             )
         return delta
 
-    def _run(self, images: Tensor, references: Tensor, target: TargetType, **kwargs: Any) -> Any:
-        """Let Captum's method attribute x ↦ h·f(x)."""
-        weights = self.forward_func.shared_weights(images, references, target)
-        if "baselines" in kwargs:
-            kwargs["baselines"] = _pair_of(kwargs["baselines"])
-        return self._method.attribute((images, references), additional_forward_args=(weights,), **kwargs)
-
-    def _backpropagate(self, images: Tensor, references: Tensor, target: TargetType, **kwargs: Any) -> Pair:
-        if kwargs:
-            raise TypeError(f"Plain gradients take no {', '.join(kwargs)}. Choose another jacobian, or leave it out.")
-        similarity: NeuronSimilarity = self.forward_func
-        with torch.enable_grad():
-            features = similarity.latent_features(images, references)
-        weights = similarity.weigh(features[0].detach(), features[1].detach(), target)
-        maps = torch.autograd.grad(features, (images, references), (weights, weights))
+    def _gradients(self, pair: Pair, target: TargetType, arguments: Mapping[str, Any]) -> Pair:
+        if arguments:
+            raise TypeError(
+                f"Plain gradients take no {', '.join(arguments)}. Choose another jacobian, or leave it out."
+            )
+        maps = PairPass.of(self.forward_func, pair, target).gradients(pair)
         if self.multiplies_by_inputs:
-            return maps[0] * images, maps[1] * references
-        return maps[0], maps[1]
+            maps = tuple(one * x.detach() for one, x in zip(maps, pair, strict=True))
+        return _finished(maps[0], pair[0]), _finished(maps[1], pair[1])
 
 
-def _captum_method(
-    projection: SharedProjection, jacobian: str | type[Attribution], multiply_by_inputs: bool | None
-) -> Attribution | None:
-    """Build the method that stands in for plain gradients; None for these."""
-    if jacobian == "gradient":
-        return None
-    method: Any = IntegratedGradients if jacobian == "integrated_gradients" else jacobian
-    if not (isinstance(method, type) and issubclass(method, Attribution) and hasattr(method, "attribute")):
-        raise ValueError(
-            "jacobian must be 'gradient', 'integrated_gradients' or an attribution class of Captum, "
-            f"but got {jacobian!r}."
-        )
-    first, *others = inspect.signature(method).parameters.values()
-    if first.name not in ("forward_func", "model") or any(other.default is other.empty for other in others):
-        raise ValueError(f"jacobian must be a class of Captum that takes a module alone, but got {method.__name__}.")
-    if multiply_by_inputs is None:
-        return method(projection)
-    if "multiply_by_inputs" not in inspect.signature(method).parameters:
-        raise ValueError(f"{method.__name__} has no choice of multiply_by_inputs. Leave it out.")
-    return method(projection, multiply_by_inputs=multiply_by_inputs)
+def _merged(chosen: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that differ from their defaults, and others."""
+    arguments = {
+        name: value for name, value in chosen.items() if isinstance(value, (Tensor, tuple)) or value != _DEFAULTS[name]
+    }
+    twice = sorted(arguments.keys() & others.keys())
+    if twice:
+        raise TypeError(f"Expected each argument once, but got {', '.join(twice)} in jacobian_arguments too.")
+    arguments.update(others)
+    if "baselines" in arguments:
+        arguments["baselines"] = _pair_of(arguments["baselines"])
+    return arguments
 
 
 def _pair_of(baselines: Any) -> Any:

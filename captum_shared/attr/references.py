@@ -12,7 +12,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from captum_shared.attr._captum import TargetType, select_neurons
-from captum_shared.attr.similarity import NeuronSimilarity, pairwise_similarity
+from captum_shared.attr.cosines import pairwise_similarity
+from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.twins import evaluation_mode
 
 

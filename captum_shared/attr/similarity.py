@@ -1,5 +1,6 @@
-"""Neuron-specific similarity of two images, and the features that make it up."""
+"""Neuron-specific similarity of two images: the twins and their readout."""
 
+import warnings
 from typing import Any, final
 
 import torch
@@ -7,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from captum_shared.attr._captum import TargetType, select_neurons
+from captum_shared.attr.cosines import neuron_similarity, rescaled, shared_weights
 from captum_shared.attr.pairs import check_lengths
 from captum_shared.encoders.cutting import check_layer
 from captum_shared.encoders.features import LatentFeatures
@@ -14,115 +16,27 @@ from captum_shared.encoders.twins import tie_again, tied_copy
 from captum_shared.neurons.readout import LinearReadout
 
 
-def shared_weights(
-    image_features: Float[Tensor, "image feature"],
-    reference_features: Float[Tensor, "image feature"],
-    weight: Float[Tensor, "#image feature"],
-    *,
-    excitatory: bool = False,
-) -> Float[Tensor, "image feature"]:
-    r"""Weigh each feature by what it adds to the neuron-specific similarity of a pair.
+def warn_if_uncentered(readout: LinearReadout, method: str) -> None:
+    """Warn that a method needs features measured from their mean, where that of the readout is zero.
 
-    .. math:: h = \frac{w^2 \circ v(x) \circ v(r)}{\lVert w \circ v(x) \rVert \; \lVert w \circ v(r) \rVert}
-
-    Features that are present in both images and used by the neuron are enhanced, all others attenuated. The sum
-    over features is the neuron-specific similarity. Where either norm is zero, all of h is zero (a choice: the
-    paper leaves it open).
-
-    Squared, w loses its sign: features that inhibit the neuron in both images count like those that drive it. With
-    ``excitatory`` only features with w v > 0 in both images keep their h, and the sum is no longer the similarity.
+    Whether the features are without sign, as after a ReLU, or have a mean of zero by themselves, only images could
+    tell; where they do, the warning can be filtered.
 
     Args:
-        image_features: centred features v(x) of the images.
-        reference_features: centred features v(r) of their references.
-        weight: the neuron's readout weights w, one row for all pairs or one row a pair. Its scale has no effect.
-        excitatory: whether features that do not drive the neuron in both images get zero; not in the paper.
-
-    Returns:
-        h, dimensionless, between -1 and 1, with row sums between -1 and 1.
-
-    Source:
-        Lappe et al., Parallel Backpropagation for Shared-Feature Visualization, NeurIPS 2024.
+        readout: the readout.
+        method: what needs it, for the message.
 
     Example:
-        >>> v = torch.tensor([[3.0, 4.0]])
-        >>> shared_weights(v, v, torch.ones(1, 2))
-        tensor([[0.3600, 0.6400]])
-        >>> shared_weights(v, v, torch.tensor([[1.0, -1.0]]), excitatory=True)
-        tensor([[0.3600, 0.0000]])
+        >>> warn_if_uncentered(LinearReadout([[1.0, 1.0]], feature_mean=[0.5, 0.0]), "excitatory=True")
     """
-    image, reference = _unit(weight * image_features), _unit(weight * reference_features)
-    return image.clamp(min=0) * reference.clamp(min=0) if excitatory else image * reference
-
-
-def neuron_similarity(
-    image_features: Float[Tensor, "image feature"],
-    reference_features: Float[Tensor, "image feature"],
-    weight: Float[Tensor, "neuron feature"],
-) -> Float[Tensor, "image neuron"]:
-    r"""Compute the similarity of each pair as each neuron sees it.
-
-    .. math:: s_k(x, r) = \cos(w_k \circ v(x), w_k \circ v(r))
-
-    Args:
-        image_features: centred features v(x) of the images.
-        reference_features: centred features v(r) of their references.
-        weight: readout weights, a row a neuron.
-
-    Returns:
-        Cosines, between -1 and 1; zero where the neuron uses nothing of one of the images.
-
-    Source:
-        Lappe et al., Parallel Backpropagation for Shared-Feature Visualization, NeurIPS 2024.
-
-    Example:
-        >>> v, r = torch.tensor([[3.0, 4.0]]), torch.tensor([[3.0, -4.0]])
-        >>> neuron_similarity(v, r, torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 2.0]]))
-        tensor([[-0.2800,  1.0000, -1.0000]])
-    """
-    squared = _rescaled(weight).square().mT
-    image, reference = _rescaled(image_features), _rescaled(reference_features)
-    product = (image * reference) @ squared
-    power = torch.stack((image.square() @ squared, reference.square() @ squared))
-    norms = torch.where(power > 0, power, 1).sqrt()
-    return torch.where((power > 0).all(0), product / norms.prod(0), 0)
-
-
-def pairwise_similarity(
-    image_features: Float[Tensor, "image feature"],
-    reference_features: Float[Tensor, "reference feature"],
-    weight: Float[Tensor, " feature"],
-) -> Float[Tensor, "image reference"]:
-    """Compute the similarity of every image with every reference as one neuron sees it.
-
-    Args:
-        image_features: centred features v(x) of the images.
-        reference_features: centred features v(r) of the references.
-        weight: the neuron's readout weights.
-
-    Returns:
-        Cosines as of :func:`neuron_similarity`.
-
-    Example:
-        >>> v = torch.eye(2)
-        >>> pairwise_similarity(v, v, torch.ones(2))
-        tensor([[1., 0.],
-                [0., 1.]])
-    """
-    return _unit(weight * image_features) @ _unit(weight * reference_features).mT
-
-
-def _rescaled(rows: Tensor) -> Tensor:
-    """Divide each row by its largest magnitude, which no cosine notices, so that squares stay in range."""
-    largest = rows.detach().abs().amax(-1, keepdim=True)
-    return rows / torch.where(largest > 0, largest, 1)
-
-
-def _unit(rows: Tensor) -> Tensor:
-    """Divide each row by its norm; rows of zeros stay zeros, with zero gradient."""
-    rows = _rescaled(rows)
-    power = rows.square().sum(-1, keepdim=True)
-    return rows / torch.where(power > 0, power, 1).sqrt()
+    if not bool(readout.feature_mean.any()):
+        warnings.warn(
+            f"{method} needs features measured from their mean, but the feature_mean of the readout is zero. After a "
+            "ReLU no feature is negative, so that all that is bright counts as shared. Fit the readout with "
+            "fit_readout(..., center=True).",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 @final
@@ -138,7 +52,8 @@ class NeuronSimilarity(nn.Module):
             encoder with one row of features an input (a sentence or audio network).
         readout: the neurons.
         excitatory: whether shared weights keep only features that drive the neuron in both images
-            (:func:`shared_weights`); the similarity itself stays as it is.
+            (:func:`shared_weights`); the similarity itself stays as it is. The features should be centred
+            (:func:`warn_if_uncentered`).
 
     Attributes:
         image_features: the twin that sees the images: ``features`` itself.
@@ -168,6 +83,8 @@ class NeuronSimilarity(nn.Module):
         self.reference_features = tied_copy(features)
         self.readout = readout
         self.excitatory = excitatory
+        if excitatory:
+            warn_if_uncentered(readout, "excitatory=True")
 
     def forward(self, images: Tensor, references: Tensor) -> Float[Tensor, "image neuron"]:
         """Compute the neuron-specific similarity s of each image with its reference.
@@ -182,8 +99,21 @@ class NeuronSimilarity(nn.Module):
         Raises:
             ValueError: if the numbers of images differ, or the features do not fit the readout.
         """
-        image_features, reference_features = self.latent_features(images, references)
-        weight = _rescaled(self.readout.weight).to(image_features)
+        return self.of_features(*self.latent_features(images, references))
+
+    def of_features(
+        self, image_features: Float[Tensor, "image feature"], reference_features: Float[Tensor, "image feature"]
+    ) -> Float[Tensor, "image neuron"]:
+        """Compute the similarity from latent features that are already known.
+
+        Args:
+            image_features: f(x).
+            reference_features: f(r).
+
+        Returns:
+            Cosines, see :func:`neuron_similarity`.
+        """
+        weight = rescaled(self.readout.weight).to(image_features)
         return neuron_similarity(self.centered(image_features), self.centered(reference_features), weight)
 
     def latent_features(
@@ -252,7 +182,7 @@ class NeuronSimilarity(nn.Module):
             h, see :func:`shared_weights`.
         """
         neurons = select_neurons(len(image_features), self.readout.n_neurons, target)
-        weight = _rescaled(self.readout.weight[neurons.to(self.readout.weight.device)]).to(image_features)
+        weight = rescaled(self.readout.weight[neurons.to(self.readout.weight.device)]).to(image_features)
         image_features, reference_features = self.centered(image_features), self.centered(reference_features)
         return shared_weights(image_features, reference_features, weight, excitatory=self.excitatory)
 

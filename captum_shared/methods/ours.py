@@ -10,6 +10,7 @@ from captum_shared.attr.correspondence import SharedCorrespondence
 from captum_shared.attr.layer import LayerSharedAttribution
 from captum_shared.attr.pairs import Pair
 from captum_shared.attr.parallel import ParallelSharedAttribution
+from captum_shared.attr.pixel_correspondence import PixelSharedCorrespondence
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.photographs import mid_grey
 from captum_shared.methods.explained import cut_at_positions
@@ -77,7 +78,7 @@ def gradient(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair
 
 def integrated_gradients(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
     """Integrate from mid-grey."""
-    grey = tuple(mid_grey(similarity.image_features, images) for images in inputs)
+    grey = mid_grey(similarity.image_features, inputs[0]), mid_grey(similarity.image_features, inputs[1])
     method = ParallelSharedAttribution(similarity, "integrated_gradients")
     return _pair(
         method.attribute(inputs, target, baselines=grey, n_steps=N_SAMPLES, internal_batch_size=max(BATCH, len(target)))
@@ -112,12 +113,12 @@ def correspondence(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -
 
 def refined(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
     """Compute which places correspond, at the resolution of the images."""
-    return _pair(SharedCorrespondence(similarity).attribute(inputs, target, resolution="refined"))
+    return _pair(PixelSharedCorrespondence(similarity).attribute(inputs, target))
 
 
 def pixels(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
     """Backpropagate the shared features of every place, weighted by its correspondence."""
-    return _pair(SharedCorrespondence(similarity).attribute(inputs, target, resolution="pixels"))
+    return _pair(PixelSharedCorrespondence(similarity, refine=False).attribute(inputs, target))
 
 
 def _pair(maps: tuple[Tensor, ...]) -> Pair:

@@ -187,8 +187,11 @@ class Experiment:
         inputs = self._inputs([pair.image for pair in pairs]), self._inputs([pair.reference for pair in pairs])
         gradient, integrated = self._attributions
         grey = (mid_grey(self.features, inputs[0]), mid_grey(self.features, inputs[1]))
-        steps = {"n_steps": self.settings.n_steps, "baselines": grey, "internal_batch_size": _BATCH}
-        attributions = gradient.attribute(inputs, neuron), integrated.attribute(inputs, neuron, **steps)
+        n_steps = self.settings.n_steps
+        attributions = (
+            gradient.attribute(inputs, neuron),
+            integrated.attribute(inputs, neuron, baselines=grey, n_steps=n_steps, internal_batch_size=_BATCH),
+        )
         maps = np.stack([_heatmaps(attributions[0], "gradient"), _heatmaps(attributions[1], "contribution")], axis=2)
         return [self._measured(neuron, pair, own) for pair, own in zip(pairs, maps, strict=True)], maps
 

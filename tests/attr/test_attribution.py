@@ -260,7 +260,7 @@ def test_the_constructor_says_what_it_takes(as_installed: None) -> None:
     with pytest.raises(TypeError, match="must be a NeuronSimilarity, but got Linear"):
         ParallelSharedAttribution(Linear())
     with pytest.raises(
-        ValueError, match=r"'gradient', 'integrated_gradients' or an attribution class .* got 'saliency'"
+        ValueError, match=r"'gradient', 'integrated_gradients', or an attribution class .* got 'saliency'"
     ):
         ParallelSharedAttribution(small_similarity(), "saliency")
 

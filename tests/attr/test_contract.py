@@ -1,4 +1,5 @@
 import copy
+import functools
 import inspect
 import random
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from captum.attr import (
     NoiseTunnel,
     Occlusion,
     Saliency,
+    ShapleyValueSampling,
 )
 from torch import Tensor, nn
 from toys import Pair, Randomised, hooks, pair, readout, seeded, small_net, small_similarity
@@ -34,22 +36,18 @@ from captum_shared import (
     LayerSharedAttribution,
     NeuronSimilarity,
     ParallelSharedAttribution,
+    PixelSharedCorrespondence,
     SharedCorrespondence,
     SharedProjection,
 )
+from captum_shared.attr import backpropagate
 
 
-class Correspondence:
-    """The maps at one resolution, with a second neuron that the pairs of these tests drive."""
-
-    def __init__(self, similarity: NeuronSimilarity, resolution: str) -> None:
-        weight = similarity.readout.weight
-        weight[1:2] = weight[:1] + weight[-1:]
-        self.method = SharedCorrespondence(similarity)
-        self.resolution = resolution
-
-    def attribute(self, inputs: Any, target: Any = None) -> Pair:
-        return self.method.attribute(inputs, target, resolution=self.resolution)
+def driven(similarity: NeuronSimilarity) -> NeuronSimilarity:
+    """The same with a second neuron that the pairs of these tests drive."""
+    weight = similarity.readout.weight
+    weight[1:2] = weight[:1] + weight[-1:]
+    return similarity
 
 
 METHODS: dict[str, Callable[[NeuronSimilarity], Any]] = {
@@ -60,11 +58,11 @@ METHODS: dict[str, Callable[[NeuronSimilarity], Any]] = {
     "Saliency": lambda similarity: ParallelSharedAttribution(similarity, Saliency),
     "layer": LayerSharedAttribution,
     "inner layer": lambda similarity: LayerSharedAttribution(similarity, "body.1"),
-    "correspondence": lambda similarity: Correspondence(similarity, "layer"),
-    "refined": lambda similarity: Correspondence(similarity, "refined"),
-    "pixels": lambda similarity: Correspondence(similarity, "pixels"),
+    "correspondence": lambda similarity: SharedCorrespondence(driven(similarity)),
+    "refined": lambda similarity: PixelSharedCorrespondence(driven(similarity)),
+    "pixels": lambda similarity: PixelSharedCorrespondence(driven(similarity), refine=False),
 }
-ONE_PASS = ["gradient", "correspondence", "refined", "pixels"]
+ONE_PASS = ["gradient", "layer", "inner layer", "correspondence", "refined", "pixels"]
 captums_own_warnings = pytest.mark.filterwarnings("ignore:Setting")
 
 
@@ -296,13 +294,79 @@ def test_what_an_instance_says_of_itself(jacobian: Any, chosen: bool | None, mul
 
 
 def test_a_class_without_the_choice_of_multiplying_says_so() -> None:
-    with pytest.raises(ValueError, match="Saliency has no choice of multiply_by_inputs"):
+    with pytest.raises(ValueError, match=r"jacobian .*, but Saliency fails .*'multiply_by_inputs'"):
         ParallelSharedAttribution(small_similarity(), Saliency, multiply_by_inputs=True)
+
+
+class Halved(Saliency):
+    def attribute(self, inputs: Pair, **options: Any) -> Pair:  # type: ignore[override]
+        return tuple(one[:, :, :1, :1] for one in super().attribute(inputs, **options))
+
+
+class Alone(Saliency):
+    def attribute(self, inputs: Pair, **options: Any) -> Tensor:  # type: ignore[override]
+        return super().attribute(inputs, **options)[0]
+
+
+class Unnamed(Saliency):
+    """Whose arguments have names of their own."""
+
+    def __init__(self, function: nn.Module, *choices: Any) -> None:
+        super().__init__(function)
+
+
+FACTORIES: dict[str, tuple[Callable[[nn.Module], Attribution], Callable[[nn.Module], Attribution]]] = {
+    "class of other names": (Unnamed, Saliency),
+    "partial": (functools.partial(DeepLift, multiply_by_inputs=False), DeepLift),
+    "function": (lambda f: NoiseTunnel(IntegratedGradients(f)), IntegratedGradients),
+}
+
+
+@captums_own_warnings
+@pytest.mark.parametrize("case", FACTORIES)
+def test_a_jacobian_is_anything_that_builds_an_attribution(case: str) -> None:
+    factory, kind = FACTORIES[case]
+    similarity = small_similarity()
+    arguments = {"nt_samples": 2, "stdevs": (0.0, 0.0)} if case == "function" else {}
+    found = ParallelSharedAttribution(similarity, factory).attribute(pair(), 1, jacobian_arguments=arguments)
+    h = similarity.shared_weights(*pair(), 1)
+    attribution = kind(Projection(), multiply_by_inputs=False) if case == "partial" else kind(Projection())
+    for x, one in zip(pair(), found, strict=True):
+        expected = attribution.attribute(x.requires_grad_(), additional_forward_args=(h,))
+        torch.testing.assert_close(one, expected.detach(), rtol=1e-6, atol=1e-12)
+
+
+WRONG_JACOBIANS: dict[str, tuple[Any, str]] = {
+    "name": ("DeepLift", "got 'DeepLift'"),
+    "nothing": (None, "got None"),
+    "module": (nn.ReLU, "ReLU fails .*a ReLU is no Attribution of Captum"),
+    "no attribution": (lambda f: f, "a SharedProjection is no Attribution of Captum"),
+    "wrong shape": (Halved, r"Halved fails .*shapes \(2, 1, 1, 2\), \(2, 1, 1, 2\) .*got \(2, 1, 1, 1\), "),
+    "one map": (Alone, "Alone fails .*two maps .*got a Tensor"),
+    "layer": (lambda f: LayerGradCam(f, f.similarity.image_features), "two maps .*got a Tensor"),
+    "function in place of a module": (lambda f: DeepLift(f.forward), "fails on a network of two pixels"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_JACOBIANS)
+def test_a_jacobian_that_is_no_attribution_of_two_inputs_is_refused(as_installed: None, case: str) -> None:
+    jacobian, message = WRONG_JACOBIANS[case]
+    with pytest.raises(ValueError, match=rf"(?s)Expected jacobian to be 'gradient', .*{message}"):
+        ParallelSharedAttribution(small_similarity(), jacobian)
+
+
+def test_trying_a_jacobian_leaves_the_random_state_alone_and_warns_of_nothing() -> None:
+    before = torch.get_rng_state()
+    for kind in (ShapleyValueSampling, DeepLift, GuidedBackprop):
+        ParallelSharedAttribution(small_similarity(), kind)
+    assert torch.equal(torch.get_rng_state(), before)
+    with torch.inference_mode():
+        ParallelSharedAttribution(small_similarity(), Saliency)
 
 
 @pytest.mark.parametrize("jacobian", [LayerGradCam, GuidedGradCam, NoiseTunnel])
 def test_a_class_that_needs_more_than_a_module_is_refused_clearly(jacobian: type) -> None:
-    with pytest.raises((TypeError, ValueError), match=r"jacobian must be|takes a module"):
+    with pytest.raises(ValueError, match=rf"needs nothing but a module.*, but {jacobian.__name__} fails"):
         ParallelSharedAttribution(small_similarity(), jacobian)
 
 
@@ -311,6 +375,41 @@ def test_plain_gradients_take_no_other_arguments() -> None:
     for argument in ({"return_convergence_delta": True}, {"n_steps": 3}, {"baselines": 0}):
         with pytest.raises(TypeError, match=next(iter(argument))):
             method.attribute(pair(), target=1, **argument)
+
+
+@pytest.mark.parametrize(
+    ("jacobian", "arguments", "message"),
+    [
+        (Saliency, {"n_steps": 3}, "Saliency.attribute, but: got an unexpected keyword argument 'n_steps'"),
+        (Saliency, {"return_convergence_delta": True}, "Saliency.attribute, but: .*'return_convergence_delta'"),
+        (DeepLift, {"jacobian_arguments": {"stdevs": 1}}, "DeepLift.attribute, but: .*'stdevs'"),
+        (Occlusion, {}, "Occlusion.attribute, but: missing a required argument: 'sliding_window_shapes'"),
+        (
+            "integrated_gradients",
+            {"jacobian_arguments": {"stdevs": 1}},
+            "IntegratedGradients.attribute, but: .*'stdevs'",
+        ),
+        ("gradient", {"jacobian_arguments": {"stdevs": 1}}, "Plain gradients take no stdevs"),
+        (DeepLift, {"baselines": 0, "jacobian_arguments": {"baselines": 0}}, "each argument once, but got baselines"),
+    ],
+)
+def test_arguments_that_a_jacobian_does_not_take_or_lacks_are_told(
+    jacobian: Any, arguments: dict[str, Any], message: str
+) -> None:
+    similarity = small_similarity()
+    method = ParallelSharedAttribution(similarity, jacobian)
+    similarity.image_features.register_forward_pre_hook(lambda *_: pytest.fail("told only after a pass"))
+    with pytest.raises(TypeError, match=message):
+        method.attribute(pair(), target=1, **arguments)
+
+
+def test_the_arguments_are_those_of_integrated_gradients_in_captum() -> None:
+    captums = inspect.signature(IntegratedGradients.attribute).parameters
+    ours = inspect.signature(ParallelSharedAttribution.attribute).parameters
+    shared = ["baselines", "n_steps", "method", "internal_batch_size", "return_convergence_delta"]
+    assert {name: ours[name].default for name in shared} == {name: captums[name].default for name in shared}
+    assert [name for name, one in ours.items() if one.kind is one.KEYWORD_ONLY] == [*shared, "jacobian_arguments"]
+    assert not any(one.kind is one.VAR_KEYWORD for one in ours.values())
 
 
 def single(similarity: NeuronSimilarity, h: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
@@ -393,23 +492,82 @@ def test_the_delta_can_be_computed_afterwards_and_is_against_the_projection(jaco
 # Nothing twice ----------------------------------------------------------------------------------------------------
 
 
-def test_plain_gradients_are_one_forward_of_each_twin_and_one_backward() -> None:
-    similarity = small_similarity()
+def counted(similarity: NeuronSimilarity) -> list[str]:
+    """What the first convolution of each twin does, and how often each twin runs."""
     calls: list[str] = []
     for name, twin in (("image", similarity.image_features), ("reference", similarity.reference_features)):
         first = next(part for part in twin.modules() if isinstance(part, nn.Conv2d))
         twin.register_forward_hook(lambda *_, name=name: calls.append(f"{name} forward"))
         first.register_forward_hook(lambda *_, name=name: calls.append(f"{name} convolution"))
         first.register_full_backward_hook(lambda *_, name=name: calls.append(f"{name} backward"))
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_forward", "n_backward"),
+    [
+        ("gradient", 1, 1),
+        ("layer", 1, 0),
+        ("correspondence", 1, 0),
+        ("refined", 1, 1),
+        ("pixels", 1, 1),
+        ("integrated_gradients", 2, 1),  # one for h, and one of all steps together
+        ("backpropagate", 1, 1),
+    ],
+)
+def test_how_many_passes_each_twin_makes(kind: str, n_forward: int, n_backward: int) -> None:
+    similarity = small_similarity()
+    explain = (
+        functools.partial(backpropagate, similarity) if kind == "backpropagate" else METHODS[kind](similarity).attribute
+    )
+    calls = counted(similarity)
+    explain(pair(), target=[1, 3])
+    for name in ("image", "reference"):
+        made = [calls.count(f"{name} {what}") for what in ("forward", "convolution", "backward")]
+        assert made == [n_forward, n_forward, n_backward]
+
+
+def test_plain_gradients_are_one_call_of_autograd() -> None:
+    similarity = small_similarity()
     with (
         mock.patch("torch.autograd.grad", wraps=torch.autograd.grad) as grad,
         mock.patch("torch.autograd.backward", wraps=torch.autograd.backward) as backward,
     ):
         ParallelSharedAttribution(similarity).attribute(pair(), target=[1, 3])
-    assert sorted(calls) == sorted(
-        f"{name} {what}" for name in ("image", "reference") for what in ("forward", "convolution", "backward")
-    )
     assert (grad.call_count, backward.call_count) == (1, 0)
+
+
+@pytest.mark.parametrize("layer", [None, "features.1", "features.0"])
+def test_one_pass_gives_the_maps_that_the_methods_give_alone(layer: str | None) -> None:
+    similarity = small_similarity()
+    found = backpropagate(similarity, pair(), [1, 3], layer=layer)
+    torch.testing.assert_close(
+        found.pixel_maps, ParallelSharedAttribution(similarity).attribute(pair(), [1, 3]), rtol=0, atol=0
+    )
+    torch.testing.assert_close(
+        found.layer_maps, LayerSharedAttribution(similarity, layer).attribute(pair(), [1, 3]), rtol=0, atol=0
+    )
+    body = small_net().features
+    for features, x in zip(found.features, pair(), strict=True):
+        torch.testing.assert_close(features, body(x).mean((2, 3)).detach(), rtol=0, atol=1e-15)
+    assert not any(one.requires_grad for part in (found.features, found.pixel_maps, found.layer_maps) for one in part)
+    torch.testing.assert_close(similarity.of_features(*found.features), similarity(*pair()).detach(), rtol=0, atol=0)
+
+
+def test_a_layer_that_is_not_called_or_gives_no_tensor_is_told() -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.unused, self.rows = nn.ReLU(), nn.GRU(10, 5, batch_first=True)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.rows(images[:, 0])[0].mean(1)
+
+    similarity = NeuronSimilarity(Randomised(0)(Recurrent), readout(5))
+    with pytest.raises(ValueError, match=r"one tensor as its output, but the ReLU is never called. Choose another"):
+        LayerSharedAttribution(similarity, "unused").attribute(pair(), 1)
+    with pytest.raises(ValueError, match=r"one tensor as its output, but the GRU gives a tuple"):
+        LayerSharedAttribution(similarity, "rows").attribute(pair(), 1)
 
 
 # Nothing of the caller's changes ------------------------------------------------------------------------------------
@@ -596,7 +754,7 @@ CLASSES: dict[str, tuple[type, dict[str, Any], list[dict[str, Any]]]] = {
 def test_any_class_of_captum_is_run_on_the_projection_of_each_image(case: str) -> None:
     kind, together, apart = CLASSES[case]
     similarity = small_similarity()
-    found = ParallelSharedAttribution(similarity, kind).attribute(pair(), target=[1, 3], **together)
+    found = ParallelSharedAttribution(similarity, kind).attribute(pair(), target=[1, 3], jacobian_arguments=together)
     h = similarity.shared_weights(*pair(), [1, 3])
     for x, options, one in zip(pair(), apart, found, strict=True):
         expected = kind(Projection()).attribute(x.requires_grad_(), additional_forward_args=(h,), **options)
@@ -623,7 +781,9 @@ def test_gradient_shap_is_the_expected_gradient_along_random_rays() -> None:
     similarity = small_similarity()
     method = ParallelSharedAttribution(similarity, GradientShap)
     np.random.seed(3)
-    found = method.attribute(pair(), target=1, baselines=distributions, n_samples=4, stdevs=0.0)
+    found = method.attribute(
+        pair(), target=1, baselines=distributions, jacobian_arguments={"n_samples": 4, "stdevs": 0.0}
+    )
     np.random.seed(3)
     picked = [torch.from_numpy(np.random.choice(3, 8)) for _ in range(2)]
     alpha = torch.from_numpy(np.random.uniform(0, 1, 8)).reshape(8, 1, 1, 1)

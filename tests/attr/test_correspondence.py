@@ -4,6 +4,8 @@ import copy
 import gc
 import inspect
 import weakref
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -34,13 +36,17 @@ from captum_shared import (
     LinearReadout,
     NeuronSimilarity,
     ParallelSharedAttribution,
+    PixelSharedCorrespondence,
     SharedCorrespondence,
 )
-from captum_shared.attr import correspondence
 from captum_shared.attr.heatmaps import smoothed
 from captum_shared.attr.places import refined
 
-RESOLUTIONS = ["layer", "refined", "pixels"]
+MAPS: dict[str, Callable[[NeuronSimilarity], Any]] = {
+    "layer": SharedCorrespondence,
+    "refined": PixelSharedCorrespondence,
+    "pixels": partial(PixelSharedCorrespondence, refine=False),
+}
 
 
 def of_model(model: nn.Module, layer: str, *, size: int = 10, seed: int = 0) -> NeuronSimilarity:
@@ -88,7 +94,7 @@ def test_pixels_are_the_jacobians_of_each_position_times_its_shared_features(tar
     similarity, network = toy(), small_net().features
     images, references = pair()
     references = references[..., :9]
-    found = SharedCorrespondence(similarity).attribute((images, references), target=target, resolution="pixels")
+    found = MAPS["pixels"](similarity).attribute((images, references), target=target)
     for i in range(2):
         shared = slow_of(similarity, network, (images[i], references[i]), target).shared()
         for x, v, one in zip((images[i], references[i]), shared, found, strict=True):
@@ -105,7 +111,7 @@ def test_pixels_are_the_jacobians_of_each_position_times_its_shared_features(tar
 def test_refined_maps_are_those_of_the_relevance_at_every_higher_resolution() -> None:
     similarity, network = toy(), small_net().features  # 10 pixels, 8 positions after the first ReLU, 3
     images, references = pair()
-    found = SharedCorrespondence(similarity).attribute((images, references), target=2, resolution="refined")
+    found = PixelSharedCorrespondence(similarity).attribute((images, references), target=2)
     for i in range(2):
         slow = slow_of(similarity, network, (images[i], references[i]), 2)
         for x, v, layer_map, one in zip(
@@ -126,9 +132,8 @@ def test_one_place_is_the_similarity_of_the_paper() -> None:
     """Cut at a single position, pooling hides nothing: the pixel maps are those of the paper times the agreement."""
     model = nn.Sequential(small_net().features, nn.Conv2d(5, 6, 3).double())
     similarity = of_model(model, "1")
-    method = SharedCorrespondence(similarity)
-    agreed = method.correspondence(pair(), target=1)
-    maps = method.attribute(pair(), target=1, resolution="pixels")
+    agreed = SharedCorrespondence(similarity).correspondence(pair(), target=1)
+    maps = MAPS["pixels"](similarity).attribute(pair(), target=1)
     paper = ParallelSharedAttribution(similarity).attribute(pair(), target=1)
     assert agreed.shape == (2, 1, 1)
     for one, other in zip(maps, paper, strict=True):
@@ -138,9 +143,7 @@ def test_one_place_is_the_similarity_of_the_paper() -> None:
 def test_excitatory_features_alone_when_the_similarity_says_so() -> None:
     similarity = toy()
     only = NeuronSimilarity(similarity.image_features, similarity.readout, excitatory=True)
-    both, excitatory = (
-        SharedCorrespondence(each).attribute(pair(), target=0, resolution="pixels") for each in (similarity, only)
-    )
+    both, excitatory = (MAPS["pixels"](each).attribute(pair(), target=0) for each in (similarity, only))
     assert not torch.allclose(both[0], excitatory[0])
     v, weight = slow_of(only, small_net().features, (pair()[0][0], pair()[1][0]), 0), only.readout.weight[0]
     signs = [weight[:, None, None] * (a - only.readout.feature_mean[:, None, None]) for a in (v.first, v.second)]
@@ -163,20 +166,19 @@ def test_swapping_the_images_swaps_the_maps(seed: int, target: int) -> None:
     references = references[..., :9]
     there, back = (images, references), (references, images)
     torch.testing.assert_close(method.correspondence(back, target), method.correspondence(there, target).mT)
-    for resolution in RESOLUTIONS:
-        maps = method.attribute(there, target, resolution=resolution)
-        torch.testing.assert_close(method.attribute(back, target, resolution=resolution), maps[::-1])
+    for build in MAPS.values():
+        maps = build(toy()).attribute(there, target)
+        torch.testing.assert_close(build(toy()).attribute(back, target), maps[::-1])
 
 
 @settings(max_examples=15)
 @given(st.integers(0, 10_000), st.integers(0, 3))
 def test_both_maps_sum_to_the_agreement(seed: int, target: int) -> None:
-    method = SharedCorrespondence(toy())
-    total = method.correspondence(pair(seed), target).sum((1, 2))
+    total = SharedCorrespondence(toy()).correspondence(pair(seed), target).sum((1, 2))
     assert bool((total >= 0).all())
     assert bool((total <= 1 + 1e-12).all())
-    for resolution in ("layer", "refined"):
-        for one in method.attribute(pair(seed), target, resolution=resolution):
+    for build in (SharedCorrespondence, PixelSharedCorrespondence):
+        for one in build(toy()).attribute(pair(seed), target):
             torch.testing.assert_close(one.sum((1, 2, 3)), total)
             assert float(one.min()) >= 0
 
@@ -191,14 +193,14 @@ def test_an_image_that_is_alike_all_over_shares_all_with_itself() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("resolution", RESOLUTIONS)
+@pytest.mark.parametrize("kind", MAPS)
 @pytest.mark.parametrize("scale", [1e-60, 1e-3, 1e60])
-def test_the_unit_of_the_responses_has_no_effect(resolution: str, scale: float, dtype: torch.dtype) -> None:
+def test_the_unit_of_the_responses_has_no_effect(kind: str, scale: float, dtype: torch.dtype) -> None:
     similarity = toy()
     other = LinearReadout(similarity.readout.weight * scale, feature_mean=similarity.readout.feature_mean)
     expected, found = (
-        SharedCorrespondence(NeuronSimilarity(copy.deepcopy(similarity.image_features).to(dtype), each)).attribute(
-            pair(dtype=dtype), 1, resolution=resolution
+        MAPS[kind](NeuronSimilarity(copy.deepcopy(similarity.image_features).to(dtype), each)).attribute(
+            pair(dtype=dtype), 1
         )
         for each in (similarity.readout, other)
     )
@@ -215,25 +217,25 @@ def test_the_unit_of_the_features_has_no_effect(scale: float) -> None:
         model.features[2].bias *= scale
     mean = similarity.readout.feature_mean * scale
     other = NeuronSimilarity(LatentFeatures(model, "features"), LinearReadout(similarity.readout.weight, None, mean))
-    for resolution, factor in (("layer", 1.0), ("refined", 1.0), ("pixels", scale)):
-        expected = SharedCorrespondence(similarity).attribute(pair(), 1, resolution=resolution)
-        found = SharedCorrespondence(other).attribute(pair(), 1, resolution=resolution)
+    for kind, factor in (("layer", 1.0), ("refined", 1.0), ("pixels", scale)):
+        expected, found = (MAPS[kind](each).attribute(pair(), 1) for each in (similarity, other))
         torch.testing.assert_close(found, tuple(factor * one for one in expected))
 
 
-@pytest.mark.parametrize("resolution", RESOLUTIONS)
-def test_a_batch_is_its_pairs_one_by_one(resolution: str) -> None:
-    method = SharedCorrespondence(toy())
+@pytest.mark.parametrize("kind", MAPS)
+def test_a_batch_is_its_pairs_one_by_one(kind: str) -> None:
+    method = MAPS[kind](toy())
     images, references = pair(n=3)
-    maps = method.attribute((images, references), [3, 0, 2], resolution=resolution)
+    maps = method.attribute((images, references), [3, 0, 2])
     for i, neuron in enumerate([3, 0, 2]):
-        alone = method.attribute((images[i, None], references[i, None]), neuron, resolution=resolution)
+        alone = method.attribute((images[i, None], references[i, None]), neuron)
         torch.testing.assert_close(alone, (maps[0][i, None], maps[1][i, None]))
 
 
-@pytest.mark.parametrize("resolution", RESOLUTIONS)
+@pytest.mark.filterwarnings("ignore:.*feature_mean of the readout is zero:UserWarning")
+@pytest.mark.parametrize("kind", MAPS)
 @pytest.mark.parametrize("silent", ["neuron", "all neurons", "features"])
-def test_where_nothing_is_shared_maps_are_zero(silent: str, resolution: str) -> None:
+def test_where_nothing_is_shared_maps_are_zero(silent: str, kind: str) -> None:
     similarity = small_similarity(centred=False)  # features are silent only where their mean is 0
     weight = similarity.readout.weight.clone()
     weight[1 if silent == "neuron" else slice(None)] *= silent == "features"
@@ -243,17 +245,17 @@ def test_where_nothing_is_shared_maps_are_zero(silent: str, resolution: str) -> 
         with torch.no_grad():
             for parameter in other.image_features.parameters():
                 parameter.zero_()
-    maps = SharedCorrespondence(other).attribute((images, references), 1, resolution=resolution)
+    maps = MAPS[kind](other).attribute((images, references), 1)
     assert not any(bool(one.any()) for one in maps)
 
 
 # Networks of every kind ---------------------------------------------------------------------------------------------
 
 
-def relevances_of(method: SharedCorrespondence, inputs: Pair, target: int) -> tuple[list[Tensor], list[Tensor]]:
+def relevances_of(similarity: NeuronSimilarity, inputs: Pair, target: int) -> tuple[list[Tensor], list[Tensor]]:
     """What the layer map of each image is refined with."""
-    with mock.patch("captum_shared.attr.correspondence.refined", wraps=refined) as spy:
-        method.attribute(inputs, target, resolution="refined")
+    with mock.patch("captum_shared.attr.pixel_correspondence.refined", wraps=refined) as spy:
+        PixelSharedCorrespondence(similarity).attribute(inputs, target)
     first, second = (call.args[1] for call in spy.call_args_list)
     return first, second
 
@@ -270,10 +272,9 @@ NETWORKS = [
 @pytest.mark.parametrize(("name", "layer", "higher"), NETWORKS, ids=[row[0] for row in NETWORKS])
 def test_networks_of_torchvision(name: str, layer: str, higher: list[int]) -> None:
     similarity = of_model(torchvision_net(name), layer, size=64)
-    method = SharedCorrespondence(similarity)
     images, others = pair(n=1, size=64, dtype=torch.float32)
     inputs = images, 0.8 * images + 0.6 * others
-    for relevances in relevances_of(method, inputs, 1):
+    for relevances in relevances_of(similarity, inputs, 1):
         assert [tuple(each.shape) for each in relevances] == [(1, 1, side, side) for side in higher]
         assert all(bool((each > 0).any()) for each in relevances)
     leaves = inputs[0].clone().requires_grad_(), inputs[1].clone().requires_grad_()
@@ -281,7 +282,7 @@ def test_networks_of_torchvision(name: str, layer: str, higher: list[int]) -> No
     weight, mean = similarity.readout.weight.double(), similarity.readout.feature_mean.double()
     slow = Slow(cuts[0][0].detach().double(), cuts[1][0].detach().double(), weight[1], mean, weight)
     expected = torch.autograd.grad(cuts, leaves, [v[None].float() for v in slow.shared()])
-    maps = method.attribute(inputs, 1), method.attribute(inputs, 1, resolution="pixels")
+    maps = [MAPS[kind](similarity).attribute(inputs, 1) for kind in ("layer", "pixels")]
     for side in range(2):
         torch.testing.assert_close(maps[0][side][0].double(), slow.maps()[side], rtol=1e-3, atol=1e-6)
         assert relative_error(maps[1][side], expected[side]) < 1e-3
@@ -311,7 +312,7 @@ class Residual(nn.Module):
 def test_functional_activations_count_as_the_last_layer_of_their_resolution() -> None:
     model = Randomised(3)(Residual)
     similarity = of_model(model, "last")
-    relevances = relevances_of(SharedCorrespondence(similarity), pair(n=1), 1)
+    relevances = relevances_of(similarity, pair(n=1), 1)
     slow = slow_of(similarity, model, (pair(n=1)[0][0], pair(n=1)[1][0]), 1)
     for x, v, found in zip(pair(n=1), slow.shared(), relevances, strict=True):
         eight = model.eight(x)
@@ -342,25 +343,24 @@ class Wandering(nn.Module):
         return self.up(self.second(hidden * gate)) + aside
 
 
-@pytest.mark.parametrize("resolution", RESOLUTIONS)
-def test_a_network_that_cannot_be_traced(resolution: str) -> None:
+@pytest.mark.parametrize("kind", MAPS)
+def test_a_network_that_cannot_be_traced(kind: str) -> None:
     model = Randomised(1)(Wandering)
     simple = nn.Sequential(model.first, nn.ReLU(), model.second)
     similarity = of_model(simple, "2")
-    expected = SharedCorrespondence(similarity).attribute(pair(), 1, resolution=resolution)
+    expected = MAPS[kind](similarity).attribute(pair(), 1)
     assert expected[0].any()
-    method = SharedCorrespondence(NeuronSimilarity(LatentFeatures(model, "second"), similarity.readout))
+    method = MAPS[kind](NeuronSimilarity(LatentFeatures(model, "second"), similarity.readout))
     for _ in range(2):  # the first pass is whole, the second stops at the cut
-        torch.testing.assert_close(method.attribute(pair(), 1, resolution=resolution), expected)
+        torch.testing.assert_close(method.attribute(pair(), 1), expected)
 
 
 def test_a_network_that_cannot_be_traced_and_uses_one_activation_twice() -> None:
     model = Randomised(0)(Undecided)
-    method = SharedCorrespondence(of_model(model, "second"))
-    simple = SharedCorrespondence(of_model(nn.Sequential(model.first, nn.ReLU(), model.second), "2"))
-    for resolution in RESOLUTIONS:
-        expected = simple.attribute(pair(), 1, resolution=resolution)
-        torch.testing.assert_close(method.attribute(pair(), 1, resolution=resolution), expected)
+    similarity = of_model(model, "second")
+    simple = of_model(nn.Sequential(model.first, nn.ReLU(), model.second), "2")
+    for build in MAPS.values():
+        torch.testing.assert_close(build(similarity).attribute(pair(), 1), build(simple).attribute(pair(), 1))
 
 
 class ChannelsLast(nn.Module):
@@ -383,48 +383,66 @@ def test_layers_with_channels_last() -> None:
         mix.weight.copy_(model.mix.weight[:, :, None, None])
         mix.bias.copy_(model.mix.bias)
     simple = of_model(nn.Sequential(model.first, mix, model.second), "2")
-    found, expected = (
-        relevances_of(SharedCorrespondence(each), pair(), 1) for each in (of_model(model, "second"), simple)
-    )
+    found, expected = (relevances_of(each, pair(), 1) for each in (of_model(model, "second"), simple))
     assert [each.shape for each in expected[0]] == [(2, 1, 10, 10), (2, 1, 8, 8)]
     torch.testing.assert_close(found, expected)
 
 
 def test_at_the_resolution_of_the_images_there_is_nothing_to_refine() -> None:
     model = Randomised(0)(lambda: nn.Sequential(nn.Conv2d(3, 4, 3, padding=1)))
-    method = SharedCorrespondence(of_model(model, "0"))
-    torch.testing.assert_close(method.attribute(pair(), 1, resolution="refined"), method.attribute(pair(), 1))
+    similarity = of_model(model, "0")
+    layer_maps = SharedCorrespondence(similarity).attribute(pair(), 1)
+    torch.testing.assert_close(PixelSharedCorrespondence(similarity).attribute(pair(), 1), layer_maps)
 
 
-@pytest.mark.parametrize("resolution", RESOLUTIONS)
-def test_a_network_set_to_training_is_seen_as_in_evaluation(resolution: str) -> None:
+@pytest.mark.parametrize("kind", MAPS)
+def test_a_network_set_to_training_is_seen_as_in_evaluation(kind: str) -> None:
     model = Randomised(0)(
         lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Conv2d(4, 5, 3, stride=2))
     )
     similarity = of_model(model, "3")
-    method = SharedCorrespondence(similarity)
-    expected = method.attribute(pair(), 1, resolution=resolution)
+    method = MAPS[kind](similarity)
+    expected = method.attribute(pair(), 1)
     assert expected[0].any()
     similarity.image_features.network.train()
-    torch.testing.assert_close(method.attribute(pair(), 1, resolution=resolution), expected, rtol=0, atol=0)
+    torch.testing.assert_close(method.attribute(pair(), 1), expected, rtol=0, atol=0)
     assert similarity.image_features.network.training
 
 
 # What is refused ----------------------------------------------------------------------------------------------------
 
 
-def test_only_a_similarity_with_latent_features_that_are_averaged_will_do(as_installed: None) -> None:
+@pytest.mark.parametrize("kind", MAPS)
+def test_only_a_similarity_with_latent_features_that_are_averaged_will_do(as_installed: None, kind: str) -> None:
     with pytest.raises(TypeError, match="similarity must be a NeuronSimilarity, but got Linear"):
-        SharedCorrespondence(nn.Linear(3, 2))
+        MAPS[kind](nn.Linear(3, 2))
     other = NeuronSimilarity(nn.Sequential(nn.Flatten(), nn.Linear(300, 5).double()), readout(5))
     with pytest.raises(TypeError, match=r"needs LatentFeatures.*is a Sequential.*Cut the network with LatentFeatures"):
-        SharedCorrespondence(other)
+        MAPS[kind](other)
 
 
+@pytest.mark.parametrize("kind", MAPS)
 @pytest.mark.parametrize("pool", ["max", "none"])
-def test_other_poolings_are_refused(pool: str) -> None:
+def test_other_poolings_are_refused(pool: str, kind: str) -> None:
     with pytest.raises(ValueError, match=f"needs pool='average', but the encoder has pool='{pool}'.*Fit the readout"):
-        SharedCorrespondence(small_similarity(pool=pool))
+        MAPS[kind](small_similarity(pool=pool))
+
+
+@pytest.mark.parametrize("kind", MAPS)
+def test_features_that_are_not_centred_are_warned_of_once_with_the_remedy(kind: str) -> None:
+    similarity = toy()
+    uncentred = NeuronSimilarity(similarity.image_features, LinearReadout(similarity.readout.weight))
+    name = "SharedCorrespondence" if kind == "layer" else "PixelSharedCorrespondence"
+    with pytest.warns(UserWarning, match=rf"^{name} needs .*feature_mean .* is zero.*center=True") as warned:
+        method = MAPS[kind](uncentred)
+    assert len(warned) == 1
+    method.attribute(pair(), 1)  # any further warning would be an error
+
+
+def test_one_feature_with_a_mean_is_enough_not_to_be_warned() -> None:
+    similarity = toy()
+    mean = torch.tensor([0.0, 0, 0, 0, -1e-30], dtype=torch.float64)
+    SharedCorrespondence(NeuronSimilarity(similarity.image_features, LinearReadout(seeded(1, 2, 5), feature_mean=mean)))
 
 
 def test_a_transformer_has_tokens_and_a_classifier_nothing() -> None:
@@ -437,18 +455,14 @@ def test_a_transformer_has_tokens_and_a_classifier_nothing() -> None:
         message = f"needs an activation .*gives shape {shape}. Cut the network at a convolution"
         with pytest.raises(ValueError, match=message):
             method.correspondence(images, 1)
-        for resolution in RESOLUTIONS:
+        for build in MAPS.values():
             with pytest.raises(ValueError, match=message):
-                method.attribute(images, 1, resolution=resolution)
+                build(similarity).attribute(images, 1)
 
 
-def test_a_resolution_that_does_not_exist(as_installed: None) -> None:
-    with pytest.raises(ValueError, match="must be one of layer, refined, pixels, but got 'pixel'"):
-        SharedCorrespondence(toy()).attribute(pair(), 1, resolution="pixel")
-
-
-def test_there_is_no_convergence_delta() -> None:
-    method = SharedCorrespondence(toy())
+@pytest.mark.parametrize("kind", MAPS)
+def test_there_is_no_convergence_delta(kind: str) -> None:
+    method = MAPS[kind](toy())
     assert not method.has_convergence_delta()
     with pytest.raises(NotImplementedError, match="no convergence delta"):
         method.compute_convergence_delta(pair(), pair(), pair())
@@ -478,21 +492,28 @@ def test_the_matrix_refuses_what_the_maps_refuse(as_installed: None) -> None:
 # A method of Captum -------------------------------------------------------------------------------------------------
 
 
-def test_it_is_a_layer_attribution_of_captum() -> None:
+def test_maps_of_the_layer_are_those_of_a_layer_attribution_and_the_others_are_not() -> None:
     similarity = toy()
     method = SharedCorrespondence(similarity)
     assert isinstance(method, LayerAttribution)
+    assert method.layer == (similarity.image_features.cut, similarity.reference_features.cut)
+    assert not isinstance(PixelSharedCorrespondence(similarity), LayerAttribution)
+
+
+@pytest.mark.parametrize("kind", MAPS)
+def test_it_is_an_attribution_of_captum(kind: str) -> None:
+    similarity = toy()
+    method = MAPS[kind](similarity)
     assert isinstance(method, GradientAttribution)
     assert isinstance(method, Attribution)
     assert method.forward_func is similarity
     assert method.multiplies_by_inputs
-    assert method.layer == (similarity.image_features.cut, similarity.reference_features.cut)
-    assert inspect.getsource(correspondence).count("@log_usage()\n    def attribute") == 1
-    wrapped = SharedCorrespondence.attribute.__wrapped__  # type: ignore[attr-defined]
-    assert inspect.signature(wrapped) == inspect.signature(SharedCorrespondence.attribute)
+    decorated = type(method).attribute
+    assert inspect.getsource(decorated.__wrapped__).lstrip().startswith("@log_usage()\n")
+    assert inspect.signature(decorated.__wrapped__) == inspect.signature(decorated)
     with torch.no_grad():
-        found = wrapped(method, pair(), 1, resolution="pixels")
-    torch.testing.assert_close(found, method.attribute(pair(), 1, resolution="pixels"), rtol=0, atol=0)
+        undecorated = decorated.__wrapped__(method, pair(), 1)
+    torch.testing.assert_close(undecorated, method.attribute(pair(), 1), rtol=0, atol=0)
 
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
@@ -500,59 +521,58 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.i
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("resolution", RESOLUTIONS)
-def test_maps_are_like_their_images(resolution: str, dtype: torch.dtype, device: str) -> None:
+@pytest.mark.parametrize("kind", MAPS)
+def test_maps_are_like_their_images(kind: str, dtype: torch.dtype, device: str) -> None:
     images, references = pair()
     references = references[..., :8]
-    exact = SharedCorrespondence(toy()).attribute((images, references), 1, resolution=resolution)
-    method = SharedCorrespondence(toy().to(device, dtype))
+    exact = MAPS[kind](toy()).attribute((images, references), 1)
+    similarity = toy().to(device, dtype)
     inputs = images.to(device, dtype).requires_grad_(), references.to(device, dtype)
-    found = method.attribute(inputs, torch.tensor([1, 1], device=device), resolution=resolution)
+    found = MAPS[kind](similarity).attribute(inputs, torch.tensor([1, 1], device=device))
     assert type(found) is tuple
     for one, x, right in zip(found, inputs, exact, strict=True):
         assert (one.dtype, one.device) == (x.dtype, x.device)
         assert not one.requires_grad
         assert one.is_contiguous()
         assert one.shape == right.shape
-        assert one.shape[2:] == (x.shape[2:] if resolution != "layer" else right.shape[2:])
+        assert one.shape[2:] == (x.shape[2:] if kind != "layer" else right.shape[2:])
         tolerance = {torch.float64: 1e-12, torch.float32: 1e-4, torch.bfloat16: 0.2}[dtype]
         assert relative_error(one.cpu().double(), right) < tolerance
-    matrix = method.correspondence(inputs, 1)
+    matrix = SharedCorrespondence(similarity).correspondence(inputs, 1)
     assert (matrix.dtype, matrix.device, matrix.requires_grad) == (dtype, inputs[0].device, False)
 
 
-@pytest.mark.parametrize("resolution", RESOLUTIONS)
-def test_images_of_any_memory_layout(resolution: str) -> None:
-    method = SharedCorrespondence(toy())
+@pytest.mark.parametrize("kind", MAPS)
+def test_images_of_any_memory_layout(kind: str) -> None:
+    method = MAPS[kind](toy())
     images = pair()[0].to(memory_format=torch.channels_last)
     sliced = pair(size=20)[1][:, :, ::2, ::2]
-    found = method.attribute((images, sliced), 1, resolution=resolution)
+    found = method.attribute((images, sliced), 1)
     assert all(one.is_contiguous() for one in found)
-    expected = method.attribute((images.contiguous(), sliced.contiguous()), 1, resolution=resolution)
+    expected = method.attribute((images.contiguous(), sliced.contiguous()), 1)
     torch.testing.assert_close(found, expected)
     method.forward_func.image_features.to(memory_format=torch.channels_last)
     method.forward_func.reference_features.to(memory_format=torch.channels_last)
-    torch.testing.assert_close(method.attribute((images, sliced), 1, resolution=resolution), expected)
+    torch.testing.assert_close(method.attribute((images, sliced), 1), expected)
 
 
 @pytest.mark.parametrize("target", [1, [3, 0], torch.tensor([3, 0]), [(3,), (0,)]])
-@pytest.mark.parametrize("resolution", RESOLUTIONS)
-def test_noise_tunnel_without_noise_changes_nothing(resolution: str, target: Any) -> None:
-    method = SharedCorrespondence(toy())
-    options = {"target": target, "resolution": resolution}
-    found = NoiseTunnel(method).attribute(pair(), nt_samples=3, stdevs=(0.0, 0.0), **options)
+@pytest.mark.parametrize("kind", MAPS)
+def test_noise_tunnel_without_noise_changes_nothing(kind: str, target: Any) -> None:
+    method = MAPS[kind](toy())
+    found = NoiseTunnel(method).attribute(pair(), nt_samples=3, stdevs=(0.0, 0.0), target=target)
     assert found[0].any()
-    torch.testing.assert_close(found, method.attribute(pair(), **options))
+    torch.testing.assert_close(found, method.attribute(pair(), target=target))
 
 
 def test_noise_tunnel_averages_the_pixel_maps_of_noisy_pairs() -> None:
-    method = SharedCorrespondence(toy())
+    method = MAPS["pixels"](toy())
     torch.manual_seed(0)
-    found = NoiseTunnel(method).attribute(pair(), nt_samples=4, stdevs=(0.3, 0.1), target=1, resolution="pixels")
+    found = NoiseTunnel(method).attribute(pair(), nt_samples=4, stdevs=(0.3, 0.1), target=1)
     torch.manual_seed(0)
     repeated = [x.repeat_interleave(4, 0) for x in pair()]
     noisy = [x + torch.normal(0, torch.full(x.shape, sd)) for x, sd in zip(repeated, (0.3, 0.1), strict=True)]
-    maps = method.attribute((noisy[0], noisy[1]), 1, resolution="pixels")
+    maps = method.attribute((noisy[0], noisy[1]), 1)
     torch.testing.assert_close(found, tuple(one.unflatten(0, (2, 4)).mean(1) for one in maps))
 
 
@@ -576,8 +596,8 @@ def test_one_pass_of_each_twin_and_no_hooks_but_where_needed() -> None:
         twin.network.register_forward_hook(lambda *_, twin=twin: counts.append(sum(map(sum, hooks(twin)))))
     resting = sum(map(sum, hooks(similarity.image_features)))
     parts = len(list(similarity.image_features.network.modules()))
-    for resolution, more in (("layer", 1), ("pixels", 1), ("refined", 1 + parts)):
-        SharedCorrespondence(similarity).attribute(pair(), 1, resolution=resolution)
+    for kind, more in (("layer", 1), ("pixels", 1), ("refined", 1 + parts)):
+        MAPS[kind](similarity).attribute(pair(), 1)
         assert calls == ["cut", "cut"]
         assert counts == [resting + more] * 2
         calls.clear()
@@ -591,12 +611,12 @@ def n_tensors() -> int:
     return sum(issubclass(type(one), Tensor) for one in gc.get_objects())
 
 
-@pytest.mark.parametrize("resolution", RESOLUTIONS)
-def test_nothing_is_kept_after_the_call(resolution: str) -> None:
+@pytest.mark.parametrize("kind", MAPS)
+def test_nothing_is_kept_after_the_call(kind: str) -> None:
     similarity = toy()
-    method = SharedCorrespondence(similarity)
+    method, matrix = MAPS[kind](similarity), SharedCorrespondence(similarity)
     inputs = pair()
-    method.attribute(inputs, 1, resolution=resolution)
+    method.attribute(inputs, 1)
     activations: list[weakref.ref[Tensor]] = []
     for part in similarity.image_features.modules():
         part.register_forward_hook(lambda *call: activations.append(weakref.ref(call[2])))
@@ -604,8 +624,8 @@ def test_nothing_is_kept_after_the_call(resolution: str) -> None:
     gc.disable()  # also no cycles that only a collection would free
     try:
         before = n_tensors()
-        method.attribute(inputs, 1, resolution=resolution)
-        method.correspondence(inputs, 1)
+        method.attribute(inputs, 1)
+        matrix.correspondence(inputs, 1)
         assert n_tensors() == before
     finally:
         gc.enable()

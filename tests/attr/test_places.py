@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from toys import hand_weights, seeded
 
+from captum_shared.attr.cosines import shared_weights
 from captum_shared.attr.places import SHARPNESS, WINDOW, agreement, local_drive, local_features, refined, shared_places
-from captum_shared.attr.similarity import shared_weights
 
 seeds = st.integers(0, 10_000)
 

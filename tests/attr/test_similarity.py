@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from toys import Randomised, hand_weights, pair, readout, seeded, small_net, small_similarity
 
 from captum_shared import LatentFeatures, LinearReadout, NeuronSimilarity, neuron_similarity, shared_weights
-from captum_shared.attr.similarity import pairwise_similarity
+from captum_shared.attr.cosines import pairwise_similarity
 from captum_shared.encoders.twins import tied_copy
 
 numbers = st.floats(-100, 100).map(lambda value: 0.0 if abs(value) < 1e-6 else value)
