@@ -52,7 +52,7 @@ class Setting:
     drive: tuple[str, str] = ("share", "share")  # of the map's own image and of the other: "share", "rate" or "none"
     window: float = WINDOW
     sharpness: float = SHARPNESS
-    centred: bool = True
+    centered: bool = True
 
 
 METHOD: Final = Setting()
@@ -68,7 +68,7 @@ ROWS: Final = {
     "no drive": replace(METHOD, drive=("none", "none")),
     "drive of its own image alone": replace(METHOD, drive=("share", "none")),
     "drive as a rate, not a share": replace(METHOD, drive=("rate", "rate")),
-    "not centred": replace(METHOD, centred=False),
+    "not centred": replace(METHOD, centered=False),
     "window of one position": replace(METHOD, window=0.0),
     "window 1/5": replace(METHOD, window=1 / 5),
     "window 1/2": replace(METHOD, window=1 / 2),
@@ -87,7 +87,7 @@ class Readouts:
 
 def layer_map(own: Tensor, other: Tensor, readouts: Readouts, setting: Setting) -> Tensor:
     """The map of one image beside the other, both activations at the cut."""
-    mean = readouts.mean if setting.centred else torch.zeros_like(readouts.mean)
+    mean = readouts.mean if setting.centered else torch.zeros_like(readouts.mean)
     places = [local_features(each, mean, setting.window) for each in (own, other)]
     agreed = torch.ones(())
     for basis in setting.agree:

@@ -108,17 +108,17 @@ def torchvision_net(name: str, seed: int = 0, **options: object) -> nn.Module:
         return torchvision.models.get_model(name, weights=None, **options).eval()
 
 
-def readout(n_features: int, n_neurons: int = 4, *, centred: bool = True, seed: int = 0) -> LinearReadout:
-    mean = 0.3 * seeded(seed + 11, n_features).abs() if centred else None
+def readout(n_features: int, n_neurons: int = 4, *, centered: bool = True, seed: int = 0) -> LinearReadout:
+    mean = 0.3 * seeded(seed + 11, n_features).abs() if centered else None
     return LinearReadout(seeded(seed + 10, n_neurons, n_features), feature_mean=mean)
 
 
 def small_similarity(
-    *, pool: str = "average", centred: bool = True, size: int = 10, seed: int = 0, n_neurons: int = 4
+    *, pool: str = "average", centered: bool = True, size: int = 10, seed: int = 0, n_neurons: int = 4
 ) -> NeuronSimilarity:
     features = LatentFeatures(small_net(seed), "features", pool=pool)
     n_features = features(torch.zeros(1, 3, size, size, dtype=torch.float64)).shape[1]
-    return NeuronSimilarity(features, readout(n_features, n_neurons, centred=centred, seed=seed))
+    return NeuronSimilarity(features, readout(n_features, n_neurons, centered=centered, seed=seed))
 
 
 def squeezenet() -> nn.Module:

@@ -33,6 +33,7 @@ class LayerSharedAttribution(LayerAttribution, GradientAttribution):
         ValueError: if there is no such layer.
 
     Example:
+        >>> import torch
         >>> from torch import nn
         >>> from captum_shared import LatentFeatures, LinearReadout
         >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())

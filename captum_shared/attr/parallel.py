@@ -63,6 +63,7 @@ class ParallelSharedAttribution(GradientAttribution):
         centre the features; here that is a property of the readout (``feature_mean``, zero by default).
 
     Example:
+        >>> import torch
         >>> from torch import nn
         >>> from captum_shared import LatentFeatures, LinearReadout
         >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())

@@ -19,7 +19,7 @@ from captum_shared.encoders.twins import evaluation_mode
 
 @dataclass(frozen=True)
 class Match:
-    """The references found for each image, best first.
+    """The references of each image, best first.
 
     Attributes:
         indices: of the references in the bank, (image, top_k).

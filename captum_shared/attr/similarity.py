@@ -59,7 +59,7 @@ class NeuronSimilarity(nn.Module):
         image_features: the twin that sees the images: ``features`` itself.
         reference_features: the twin that sees the references.
         readout: the neurons.
-        excitatory: as given.
+        excitatory: whether shared weights keep only such features.
 
     Example:
         >>> encoder = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))

@@ -57,9 +57,9 @@ def _load_file(network: nn.Module, name: str, path: Path, entries: list[str]) ->
             f"weights={str(path)!r} is neither a file nor one of torchvision's entries for {name} "
             f"({', '.join(dict.fromkeys(['DEFAULT', *entries]))})."
         )
-    found = _unprefixed(_read(path), network.state_dict())
-    _check_keys(found, network.state_dict(), name, path)
-    network.load_state_dict(found, strict=False)
+    state = _unprefixed(_read(path), network.state_dict())
+    _check_keys(state, network.state_dict(), name, path)
+    network.load_state_dict(state, strict=False)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -88,13 +88,13 @@ def _unprefixed(state: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[s
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
-def _check_keys(found: dict[str, Tensor], expected: dict[str, Tensor], name: str, path: Path) -> None:
-    missing = [key for key in expected if key not in found and not key.endswith("num_batches_tracked")]
-    unexpected = [key for key in found if key not in expected]
+def _check_keys(state: dict[str, Tensor], expected: dict[str, Tensor], name: str, path: Path) -> None:
+    missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in state if key not in expected]
     shapes = [
-        f"{key} {tuple(found[key].shape)} instead of {tuple(expected[key].shape)}"
+        f"{key} {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
         for key in expected
-        if key in found and found[key].shape != expected[key].shape
+        if key in state and state[key].shape != expected[key].shape
     ]
     differences = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
     told = [

@@ -33,8 +33,8 @@ class LatentFeatures(nn.Module):
         layer: the name of the layer.
         pool: the pooling.
         network: the cut network.
-        cut: an identity whose output is the activation at the cut before pooling: the place for Captum's layer
-            methods, such as ``LayerGradCam(similarity, similarity.image_features.cut)``.
+        cut: an identity whose output is the activation at the cut before pooling, for Captum's layer methods,
+            such as ``LayerGradCam(similarity, similarity.image_features.cut)``.
         channels_last: whether the activation at the cut turned out to have its channels last (``pool="none"`` only).
         preprocess: photograph to network input, where known (``from_torchvision``); otherwise None.
 

@@ -65,12 +65,12 @@ class LayerFeatures(nn.Module):
         Raises:
             ValueError: if a layer's output is not a tensor, cannot be pooled as asked, or is never computed.
         """
-        found: dict[str, Tensor] = {}
+        latent: dict[str, Tensor] = {}
 
         def keep(layer: str) -> Callable[[nn.Module, Any, object], None]:
             def hook(module: nn.Module, inputs: Any, output: object) -> None:
                 features = pooled(output, images, layer=layer, pool=self.pool, n_class_tokens=self._n_class_tokens)
-                found[layer] = features.flatten(1).clone()  # what comes after may overwrite it
+                latent[layer] = features.flatten(1).clone()  # what comes after may overwrite it
 
             return hook
 
@@ -78,10 +78,10 @@ class LayerFeatures(nn.Module):
             for layer in self.layers:
                 hooks.enter_context(self.deepest.layer_module(layer).register_forward_hook(keep(layer)))
             self._network(images)
-        missing = [layer for layer in self.layers if layer not in found]
+        missing = [layer for layer in self.layers if layer not in latent]
         if missing:
             raise ValueError(f"The model never calls {', '.join(map(repr, missing))}. Choose other layers.")
-        return {layer: found[layer] for layer in self.layers}
+        return {layer: latent[layer] for layer in self.layers}
 
     @torch.no_grad()
     def compute(
@@ -103,8 +103,8 @@ class LayerFeatures(nn.Module):
             torch.Size([5, 4])
         """
         batches = tqdm(torch.split(images, batch_size), desc="features of the layers", disable=not progress)
-        found = [self(batch) for batch in batches]
-        return {layer: torch.cat([features[layer] for features in found]) for layer in self.layers}
+        computed = [self(batch) for batch in batches]
+        return {layer: torch.cat([features[layer] for features in computed]) for layer in self.layers}
 
     @property
     def _network(self) -> nn.Module:

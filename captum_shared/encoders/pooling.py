@@ -12,7 +12,7 @@ def pooled(activation: object, images: Tensor, *, layer: str, pool: Pool, n_clas
 
     Args:
         activation: the output of the layer: (image, channel, ...), (image, token, feature) or (image, feature).
-        images: what the network was given, (image, channel, height, width).
+        images: inputs of the network, (image, channel, height, width).
         layer: name of the layer, for the messages.
         pool: ``"average"`` or ``"max"`` of the positions, ``"none"`` (kept) or the ``"class_token"`` alone.
         n_class_tokens: number of tokens before those of the positions; average and maximum leave them out.
@@ -78,7 +78,7 @@ def is_channels_last(activation: Tensor, images: Tensor) -> bool:
 
     Args:
         activation: the output of a layer.
-        images: what the network was given, (image, channel, height, width).
+        images: inputs of the network, (image, channel, height, width).
 
     Returns:
         Always False where the activation has other than four axes.

@@ -46,13 +46,13 @@ def check(found: Pair, expected: Pair, tolerance: float) -> None:
     assert relative_error(found[1], expected[1]) < tolerance
 
 
-@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize("centered", [True, False])
 @pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("target", [0, 3, [2, 1]])
 def test_maps_are_the_transposed_jacobian_times_the_shared_weights(
-    target: int | list[int], pool: str, centred: bool
+    target: int | list[int], pool: str, centered: bool
 ) -> None:
-    similarity = small_similarity(pool=pool, centred=centred)
+    similarity = small_similarity(pool=pool, centered=centered)
     neurons = target if isinstance(target, list) else [target, target]
     found = ParallelSharedAttribution(similarity).attribute(pair(), target=target)
     check(found, jacobian_maps(Encoder(pool), similarity.readout, pair(), neurons), 1e-10)
@@ -98,9 +98,9 @@ def test_integrated_gradients_are_those_of_the_projection_step_by_step() -> None
         assert relative_error(one, expected) < 1e-6  # Captum keeps the widths of the steps in float32
 
 
-@pytest.mark.parametrize("centred", [True, False])
-def test_integrated_gradients_are_complete(centred: bool) -> None:
-    similarity = small_similarity(centred=centred)
+@pytest.mark.parametrize("centered", [True, False])
+def test_integrated_gradients_are_complete(centered: bool) -> None:
+    similarity = small_similarity(centered=centered)
     method = ParallelSharedAttribution(similarity, "integrated_gradients")
     encoder, inputs = Encoder(), pair(n=6)
     h = similarity.shared_weights(*inputs, 1)
@@ -167,7 +167,7 @@ def test_a_neuron_that_uses_nothing_of_an_image_gets_zero_maps(jacobian: str) ->
 
 
 def test_a_pair_without_similarity_leaves_the_others_in_its_batch_alone() -> None:
-    similarity = small_similarity(centred=False)
+    similarity = small_similarity(centered=False)
     with torch.no_grad():
         similarity.readout.weight[2] = 0
     method = ParallelSharedAttribution(similarity)
@@ -266,7 +266,7 @@ def test_the_constructor_says_what_it_takes(as_installed: None) -> None:
 
 
 def test_a_network_with_real_weights_shares_more_with_itself_than_with_noise() -> None:
-    similarity = NeuronSimilarity(LatentFeatures(squeezenet(), "features"), readout(512, 1, centred=False))
+    similarity = NeuronSimilarity(LatentFeatures(squeezenet(), "features"), readout(512, 1, centered=False))
     images = pair(n=1, size=64)[0].tanh()
     same = ParallelSharedAttribution(similarity).attribute((images, images))
     torch.testing.assert_close(same[0], same[1], rtol=0, atol=0)

@@ -236,7 +236,7 @@ def test_a_batch_is_its_pairs_one_by_one(kind: str) -> None:
 @pytest.mark.parametrize("kind", MAPS)
 @pytest.mark.parametrize("silent", ["neuron", "all neurons", "features"])
 def test_where_nothing_is_shared_maps_are_zero(silent: str, kind: str) -> None:
-    similarity = small_similarity(centred=False)  # features are silent only where their mean is 0
+    similarity = small_similarity(centered=False)  # features are silent only where their mean is 0
     weight = similarity.readout.weight.clone()
     weight[1 if silent == "neuron" else slice(None)] *= silent == "features"
     other = NeuronSimilarity(similarity.image_features, LinearReadout(weight))

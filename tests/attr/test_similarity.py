@@ -101,7 +101,8 @@ def test_excitatory_weights_by_hand() -> None:
     image, reference, weight = torch.tensor([[[3.0, 4.0, 0.0, -1.0]], [[4.0, 3.0, 1.0, -0.0]], [[1.0, -1.0, 1.0, 2.0]]])
     found = shared_weights(image, reference, weight, excitatory=True)
     torch.testing.assert_close(found, torch.tensor([[12 / 29**0.5 / 26**0.5, 0.0, 0.0, 0.0]]))
-    similarity = NeuronSimilarity(nn.Flatten(), LinearReadout(weight), excitatory=True)
+    with pytest.warns(UserWarning, match=r"excitatory=True needs .*feature_mean .* is zero.*center=True"):
+        similarity = NeuronSimilarity(nn.Flatten(), LinearReadout(weight), excitatory=True)
     torch.testing.assert_close(similarity.shared_weights(image, reference), found)
     torch.testing.assert_close(similarity(image, reference), torch.tensor([[24 / 29**0.5 / 26**0.5]]))
 
@@ -158,11 +159,11 @@ def test_has_the_right_gradient() -> None:
     assert torch.autograd.gradcheck(shared_weights, parts)
 
 
-@pytest.mark.parametrize("centred", [True, False])
-def test_the_module_centres_the_features_and_takes_their_cosine(centred: bool) -> None:
-    similarity = small_similarity(centred=centred)
+@pytest.mark.parametrize("centered", [True, False])
+def test_the_module_centres_the_features_and_takes_their_cosine(centered: bool) -> None:
+    similarity = small_similarity(centered=centered)
     net, mean, weight = small_net(), similarity.readout.feature_mean, similarity.readout.weight
-    assert bool(mean.any()) == centred
+    assert bool(mean.any()) == centered
     images, references = pair()
     v, r = (net.features(x).mean((2, 3)) - mean for x in (images, references))
     expected = torch.tensor(

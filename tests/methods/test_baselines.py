@@ -200,7 +200,7 @@ def test_the_paper_is_not_centred_even_where_the_readout_is() -> None:
 
 
 def test_smoothgrad_is_captums_noise_tunnel() -> None:
-    similarity, inputs = similarity_of(readout(5, centred=False)), pair(n=1)
+    similarity, inputs = similarity_of(readout(5, centered=False)), pair(n=1)
     found = METHODS["ours-smoothgrad"].attribute(similarity, inputs, 1)
     stdevs = tuple(0.1 * float(x.max() - x.min()) for x in inputs)
     with drawn_for(*inputs):

@@ -90,7 +90,7 @@ def relevances(embedding: Embedding, image: Tensor) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("build", [small_net, normalised_net])
 @pytest.mark.parametrize("name", ["bilrp", "bilrp-centred"])
 def test_bilrp_is_the_sum_over_features_of_zennits_relevances(name: str, build: type[nn.Module]) -> None:
-    neurons = readout(5, centred=name == "bilrp-centred")
+    neurons = readout(5, centered=name == "bilrp-centred")
     similarity = NeuronSimilarity(LatentFeatures(build(), "features"), neurons)
     found = METHODS[name].attribute(similarity, pair(), [1, 3])
     for row, neuron in enumerate((1, 3)):
@@ -108,7 +108,7 @@ def test_bilrp_is_the_sum_over_features_of_zennits_relevances(name: str, build: 
 
 def test_bilrp_is_the_marginal_of_all_pairs_of_pixels_where_relevance_is_kept() -> None:
     net = Randomised(3)(lambda: Plain(skip=False))
-    neurons = readout(4, centred=False)
+    neurons = readout(4, centered=False)
     similarity = NeuronSimilarity(LatentFeatures(net, "relu"), neurons)
     found = METHODS["bilrp"].attribute(similarity, pair(), 1)
     embedding = Embedding(net, neurons, 1)
