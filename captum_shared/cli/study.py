@@ -11,17 +11,18 @@ from captum_shared.cli.app import app, available, told
 from captum_shared.encoders.by_name import EMBEDDED, encoder_by_name
 from captum_shared.encoders.pooling import Pool
 from captum_shared.figures.study import FigureFormat, write_figures
+from captum_shared.recordings.formats.table import EXTENSIONS
 from captum_shared.recordings.recording import Recording
 from captum_shared.study.result import StudyResult
 from captum_shared.study.run import run_study
 from captum_shared.study.settings import StudySettings
-from captum_shared.synthetic.recording import RecordingFormat, simulate_recording
+from captum_shared.synthetic.recording import RECORDING_FORMATS, simulate_recording
 
 
 @app.command()
 @told
 def study(
-    recording: Annotated[Path, typer.Argument(help="Responses: .npz, .npy, .csv, .parquet, .nc, .h5 or .nwb.")],
+    recording: Annotated[Path, typer.Argument(help=f"Responses, in a file {', '.join(EXTENSIONS)}.")],
     images: Annotated[Path, typer.Option(help="Folder of the images.")],
     preferred: Annotated[str, typer.Option(help="The preferred category; all others are out of category.")],
     model: Annotated[list[str], typer.Option(help="A model of torchvision, or 'embedded'; again to compare models.")],
@@ -80,7 +81,10 @@ def study(
 @told
 def simulate(
     output: Annotated[Path, typer.Option(help="Folder for the images, the recording and the truth.")],
-    file_format: Annotated[RecordingFormat, typer.Option("--format", help="Format of the recording.")] = "nc",
+    file_format: Annotated[
+        str,
+        typer.Option("--format", metavar="|".join(RECORDING_FORMATS), help="Format of the recording."),
+    ] = "nc",
     neurons: Annotated[int, typer.Option(min=1, help="How many neurons, in two regions.")] = 96,
     creatures: Annotated[int, typer.Option(min=1, help="How many images of the preferred category.")] = 400,
     artefacts: Annotated[int, typer.Option(min=1, help="How many other images.")] = 400,

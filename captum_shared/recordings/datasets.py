@@ -158,10 +158,10 @@ def _checked(path: Path) -> Path:
             f"Expected the published file of the 92 images, got no file at {path}: correct the path, or leave it out "
             "to download the file."
         )
-    found = pooch.file_hash(path)
-    if found != KRIEGESKORTE92_SHA256:
+    digest = pooch.file_hash(path)
+    if digest != KRIEGESKORTE92_SHA256:
         raise ValueError(
-            f"Expected the published file with the SHA-256 {KRIEGESKORTE92_SHA256}, got {found} for {path}: it is "
+            f"Expected the published file with the SHA-256 {KRIEGESKORTE92_SHA256}, got {digest} for {path}: it is "
             "another file, or damaged. Leave the path out to download the file."
         )
     return path

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
@@ -16,12 +17,21 @@ from PIL import Image
 from torch import Tensor
 
 from captum_shared.images import load_images
-from captum_shared.recordings.formats.by_extension import read_contents, write_contents
-from captum_shared.recordings.formats.contents import Contents, check_axes
+from captum_shared.recordings.formats.contents import (
+    WINDOW,
+    Contents,
+    Window,
+    along,
+    attributes,
+    check_axes,
+    chosen,
+)
 from captum_shared.recordings.formats.identifiers import Choice, check_distinct, chosen_positions, first_ten
 from captum_shared.recordings.formats.image_files import image_files
 from captum_shared.recordings.formats.named_arrays import as_numbers
 from captum_shared.recordings.formats.stimulus_table import StimulusTable
+from captum_shared.recordings.formats.table import format_of, read_contents, write_contents
+from captum_shared.recordings.missing import nanmean
 
 
 @final
@@ -33,7 +43,7 @@ class Recording:
     ``neuron_names``. Nothing is matched by the order of rows in a file.
 
     Attributes:
-        responses: (phase, image, neuron) in float64, the mean over the repetitions of an image in one phase;
+        responses: (phase, image, neuron) in float64, read-only, the mean over the repetitions of an image in one phase;
             NaN where nothing was recorded. Any unit; spikes per second where it is read from NWB.
         stimulus_ids: one distinct identifier per image.
         categories: one per image, ``""`` where it is unknown.
@@ -58,22 +68,22 @@ class Recording:
         array([[4.]])
     """
 
-    responses: Float64[ndarray, "phase image neuron"]
-    stimulus_ids: tuple[str, ...]
-    categories: tuple[str, ...]
-    neuron_names: tuple[str, ...]
-    regions: tuple[str, ...]
-    subjects: tuple[str, ...]
-    paths: tuple[Path, ...] | None = None
-    halves: Float64[ndarray, "half image neuron"] | None = None
+    responses: Float64[ndarray, "phase image neuron"] = field(metadata=along("phase", "image", "neuron"))
+    stimulus_ids: tuple[str, ...] = field(metadata=along("image"))
+    categories: tuple[str, ...] = field(metadata=along("image"))
+    neuron_names: tuple[str, ...] = field(metadata=along("neuron"))
+    regions: tuple[str, ...] = field(metadata=along("neuron"))
+    subjects: tuple[str, ...] = field(metadata=along("neuron"))
+    paths: tuple[Path, ...] | None = field(default=None, metadata=along("image"))
+    halves: Float64[ndarray, "half image neuron"] | None = field(
+        default=None, metadata=along("half", "image", "neuron")
+    )
 
     def __post_init__(self) -> None:
         for name in ("responses", "halves"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, as_numbers(getattr(self, name), name))
-        images = {"stimulus_ids": self.stimulus_ids, "categories": self.categories, "paths": self.paths}
-        neurons = {"neuron_names": self.neuron_names, "regions": self.regions, "subjects": self.subjects}
-        check_axes(self.responses, images=images, neurons=neurons, halves=self.halves)
+                object.__setattr__(self, name, _read_only(as_numbers(getattr(self, name), name)))
+        check_axes(self)
         check_distinct(self.stimulus_ids, "stimulus_ids")
         check_distinct(self.neuron_names, "neuron_names")
         infinite = np.argwhere(np.isinf(self.responses if self.halves is None else [*self.responses, *self.halves]))
@@ -88,17 +98,16 @@ class Recording:
         *,
         images: str | os.PathLike[str] | None = None,
         stimuli: str | os.PathLike[str] | None = None,
-        window: tuple[float, float] = (0.05, 0.25),
+        window: Window = WINDOW,
     ) -> Recording:
         r"""Read a recording, and find its images.
 
-        The format is told by the extension, and described at its reader in :mod:`captum_shared.recordings.formats`:
-        ``.npz`` and ``.npy``, long ``.csv`` and ``.parquet``, ``.nc`` (assemblies as Brain-Score writes them, and our
-        own), ``.h5``, ``.nwb``. Repetitions are averaged. What is known of the images comes from a table
-        ``stimulus_id,filename,category``: ``stimuli``, otherwise ``stimuli.csv`` in ``images``, otherwise
-        (``.npz`` and ``.npy``) the CSV file of the same name, otherwise ``stimuli.csv`` beside the recording;
-        otherwise from the recording itself; otherwise from the names of the files below ``images``, with the
-        sub-folder as the category.
+        The format is told by the extension: ``captum_shared.recordings.FORMATS`` lists all, and the docstring of
+        each one's ``read`` says what its files hold. Repetitions are averaged. What is known of the images comes from
+        a table ``stimulus_id,filename,category``: ``stimuli``, otherwise ``stimuli.csv`` in ``images``, otherwise,
+        for formats that may have no identifiers, the CSV file of the same name, otherwise ``stimuli.csv`` beside the
+        recording; otherwise from the recording itself; otherwise from the names of the files below ``images``, with
+        the sub-folder as the category.
 
         Images are in the order of the table, otherwise of their first occurrence in the recording; images that only
         the table has are left out.
@@ -108,7 +117,7 @@ class Recording:
             images: the folder of the image files. Default: that of the table, or of the recording; there are no
                 ``paths`` then if none of the files is there.
             stimuli: the table of the images, a CSV file.
-            window: seconds after the onset of an image in which spikes are counted; for NWB only.
+            window: seconds after the onset of an image in which spikes are counted, for formats of spikes.
 
         Returns:
             The recording.
@@ -132,7 +141,10 @@ class Recording:
         if folder is not None and not folder.is_dir():
             raise FileNotFoundError(f"Expected a folder of images, got no folder at {folder}: check the path.")
         contents = read_contents(source, window)
-        table = StimulusTable.beside(source, folder) if stimuli is None else StimulusTable.read(Path(stimuli))
+        if stimuli is None:
+            table = StimulusTable.beside(source, folder, namesake=not format_of(source).identified)
+        else:
+            table = StimulusTable.read(Path(stimuli))
         named_from = source.parent
         if table is not None:
             contents, named_from = table.describe(contents), (table.source if table.filenames else source).parent
@@ -142,28 +154,21 @@ class Recording:
                 f"{source.with_suffix('.csv')} with the columns stimulus_id,filename,category, or give stimuli=."
             )
         paths, categories = image_files(contents, folder, named_from)
-        return cls(
-            responses=contents.responses,
-            stimulus_ids=contents.stimulus_ids,
-            categories=contents.categories or categories,
-            neuron_names=contents.neuron_names,
-            regions=contents.regions,
-            subjects=contents.subjects,
-            paths=paths,
-            halves=contents.halves,
-        )
+        known = {**attributes(contents), "categories": contents.categories or categories, "paths": paths}
+        del known["filenames"]
+        return cls(**known)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the recording to a file that :meth:`load` reads back to the last bit, all of it or nothing.
 
         Args:
-            path: a file ending in ``.nc`` (netCDF, recommended), ``.npz``, ``.h5``, ``.csv`` or ``.parquet``; an
-                existing one is replaced. Image files are named in it, relative to its folder, not copied.
+            path: a file ending in an extension of one of ``captum_shared.recordings.FORMATS`` that can be written,
+                ``.nc`` (netCDF) by preference; an existing one is replaced. Image files are named in it, relative to
+                its folder, not copied.
 
         Raises:
             ImportError: if the format needs a package that is not installed.
-            ValueError: if the extension is another, or the format is a long table and there are ``halves``, for
-                which that has no place.
+            ValueError: if the extension is another, or there are ``halves`` and the format has no place for them.
 
         Example:
             >>> import tempfile
@@ -175,18 +180,11 @@ class Recording:
                    [0., 1.]])
         """
         target = Path(path)
-        filenames = None if self.paths is None else tuple(_relative(file, target.parent) for file in self.paths)
-        contents = Contents(
-            responses=self.responses,
-            stimulus_ids=self.stimulus_ids,
-            neuron_names=self.neuron_names,
-            regions=self.regions,
-            subjects=self.subjects,
-            categories=self.categories if any(self.categories) else None,
-            filenames=filenames,
-            halves=self.halves,
-        )
-        write_contents(target, contents)
+        known = attributes(self)
+        paths = known.pop("paths")
+        known["categories"] = self.categories if any(self.categories) else None
+        known["filenames"] = None if paths is None else tuple(_relative(file, target.parent) for file in paths)
+        write_contents(target, Contents(**known))
 
     @property
     def n_phases(self) -> int:
@@ -203,13 +201,10 @@ class Recording:
         """Number of neurons, at least 1."""
         return len(self.neuron_names)
 
-    @property
+    @cached_property
     def mean(self) -> Float64[ndarray, "image neuron"]:
-        """Mean over the phases in which there is a response, (image, neuron); NaN where there is none."""
-        recorded = ~np.isnan(self.responses)
-        total, count = np.where(recorded, self.responses, 0.0).sum(axis=0), recorded.sum(axis=0)
-        mean: ndarray = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-        return mean
+        """Mean over the phases in which there is a response, (image, neuron), read-only; NaN where there is none."""
+        return _read_only(nanmean(self.responses, axis=0))
 
     def in_category(self, name: str) -> Bool[ndarray, " image"]:
         """Whether each image is of a category.
@@ -225,7 +220,9 @@ class Recording:
         """
         mask = np.array([category == name for category in self.categories])
         if not mask.any():
-            listed = ", ".join(f"{found or '(none)'} ({n} images)" for found, n in Counter(self.categories).items())
+            listed = ", ".join(
+                f"{category or '(none)'} ({n} images)" for category, n in Counter(self.categories).items()
+            )
             raise ValueError(f"Expected images of the category {name!r}, got none; there are: {listed}.")
         return mask
 
@@ -245,20 +242,7 @@ class Recording:
         """
         rows = chosen_positions(images, self.stimulus_ids, "image")
         columns = chosen_positions(neurons, self.neuron_names, "neuron")
-
-        def pick(values: tuple[Any, ...], positions: ndarray) -> tuple[Any, ...]:
-            return tuple(values[position] for position in positions)
-
-        return Recording(
-            responses=self.responses[:, rows][:, :, columns],
-            stimulus_ids=pick(self.stimulus_ids, rows),
-            categories=pick(self.categories, rows),
-            neuron_names=pick(self.neuron_names, columns),
-            regions=pick(self.regions, columns),
-            subjects=pick(self.subjects, columns),
-            paths=None if self.paths is None else pick(self.paths, rows),
-            halves=None if self.halves is None else self.halves[:, rows][:, :, columns],
-        )
+        return Recording(**chosen(self, images=rows, neurons=columns))
 
     def load_images(
         self, preprocess: Callable[[Image.Image], Tensor], *, progress: bool = False
@@ -282,6 +266,11 @@ class Recording:
                 "the image files."
             )
         return load_images(self.paths, preprocess, progress=progress)
+
+
+def _read_only(array: ndarray) -> ndarray:
+    array.flags.writeable = False
+    return array
 
 
 def _relative(file: Path, folder: Path) -> str:

@@ -10,7 +10,7 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Float64, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 from numpy import ndarray
 from torch import Tensor, nn
 
@@ -25,6 +25,7 @@ from captum_shared.neurons.encoding import fit_readout
 from captum_shared.neurons.noise import exclusions, reliability
 from captum_shared.neurons.readout import LinearReadout
 from captum_shared.neurons.validation import heldout_correlation, ooc_correlation
+from captum_shared.recordings.missing import nanmean
 from captum_shared.recordings.recording import Recording
 from captum_shared.study.agreement import agreement
 from captum_shared.study.pairs import ChosenPair, choose_pairs
@@ -106,8 +107,8 @@ class Experiment:
             "ooc_correlation": ooc_correlation(self.readout, self.latent[outside], mean[outside]),
             "reliability": _reliability(self.recording, inside),
             "ooc_reliability": _reliability(self.recording, outside),
-            "preferred_mean": _mean(mean[inside]),
-            "ooc_mean": _mean(mean[outside]),
+            "preferred_mean": nanmean(mean[inside], axis=0),
+            "ooc_mean": nanmean(mean[outside], axis=0),
         }
         return {name: np.asarray(values, dtype=np.float64) for name, values in numbers.items()}
 
@@ -258,12 +259,3 @@ def _reliability(recording: Recording, images: ndarray) -> ndarray:
     if recording.halves is not None:
         return reliability(recording.halves[:, images], split_halves=True)
     return np.full(recording.n_neurons, math.nan)
-
-
-def _mean(responses: Float64[ndarray, "image neuron"]) -> Float64[ndarray, " neuron"]:
-    """Mean over the images with a response; NaN where there is none."""
-    recorded = ~np.isnan(responses)
-    count = recorded.sum(0)
-    total = np.where(recorded, responses, 0).sum(0)
-    mean: ndarray = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
-    return mean

@@ -1,14 +1,14 @@
 from .network import average_precisions
 from .neurons import SyntheticNeuron, category_selective_neurons, estimated_gains, record
 from .parts import PARTS
-from .recording import RecordingFormat, simulate_recording
+from .recording import RECORDING_FORMATS, simulate_recording
 from .stimuli import CATEGORIES, Stimulus, draw_stimuli, visible_area
 from .world import SimulatedWorld, simulated_world
 
 __all__ = [
     "CATEGORIES",
     "PARTS",
-    "RecordingFormat",
+    "RECORDING_FORMATS",
     "SimulatedWorld",
     "Stimulus",
     "SyntheticNeuron",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
@@ -14,16 +13,15 @@ from numpy import ndarray
 from PIL import Image
 from tqdm import tqdm
 
-from captum_shared.recordings.formats.by_extension import write_contents
-from captum_shared.recordings.formats.nwb import write_nwb
+from captum_shared.recordings.formats.contents import WINDOW
 from captum_shared.recordings.formats.presentations import Presentations
+from captum_shared.recordings.formats.spikes import Spikes
 from captum_shared.recordings.formats.stimulus_table import StimulusTable
+from captum_shared.recordings.formats.table import FORMATS, format_of, write_contents, write_spikes
 from captum_shared.synthetic.world import FRESH, TRUTH, SimulatedWorld, draw_world, truth_of
 
-RecordingFormat: TypeAlias = Literal["nc", "npz", "csv", "parquet", "h5", "nwb"]
-
-WINDOW = (0.05, 0.25)
-"""Seconds after the onset of an image in which the simulated neurons answer to it."""
+RECORDING_FORMATS = tuple(each.extensions[0][1:] for each in FORMATS if each.write or each.write_spikes)
+"""The formats that a recording can be simulated in, by their extensions."""
 
 _DURATION = WINDOW[1] - WINDOW[0]
 _PHASES, _REPETITIONS = 2, 4
@@ -35,7 +33,7 @@ _SUBJECT = "simulated"
 def simulate_recording(
     output: str | Path,
     *,
-    format: RecordingFormat = "nc",
+    format: str = "nc",
     n_neurons: int = 96,
     n_creatures: int = 400,
     n_artefacts: int = 400,
@@ -52,11 +50,11 @@ def simulate_recording(
     Writes ``images/*.png``, ``stimuli.csv`` (``stimulus_id,filename,category``), ``recording.*`` and ``truth.json``:
     the tuning and baseline of each neuron, and the fraction of each image on which each of its parts is visible;
     :func:`~captum_shared.synthetic.simulated_world` gives these neurons and images back, with the masks of the parts.
-    All formats hold the same responses to the last bit, in spikes/s; NWB holds the spikes to count them from.
+    All formats hold the same responses to the last bit, in spikes/s; formats of spikes hold those to count them from.
 
     Args:
         output: folder to write to, new or empty.
-        format: extension of the recording.
+        format: extension of the recording, one of ``RECORDING_FORMATS``.
         n_neurons: at least 1.
         n_creatures: images of the preferred category, at least 1.
         n_artefacts: other images, at least 1.
@@ -78,8 +76,8 @@ def simulate_recording(
         ('recording.npz', ['images', 'recording.npz', 'stimuli.csv', 'truth.json'])
     """
     output = Path(output)
-    if format not in get_args(RecordingFormat):
-        raise ValueError(f"Expected one of the formats {', '.join(get_args(RecordingFormat))}, got {format!r}.")
+    if format not in RECORDING_FORMATS:
+        raise ValueError(f"Expected one of the formats {', '.join(RECORDING_FORMATS)}, got {format!r}.")
     if output.exists() and not (output.is_dir() and next(output.iterdir(), None) is None):
         raise FileExistsError(f"Expected a new or empty folder, got {output}, which is neither: choose another.")
     world = draw_world(n_neurons, {"creature": n_creatures, "artefact": n_artefacts}, seed=seed, progress=progress)
@@ -106,19 +104,18 @@ def _write_stimuli(world: SimulatedWorld, folder: Path, progress: bool) -> None:
 
 
 def _write_responses(world: SimulatedWorld, path: Path, rng: np.random.Generator) -> None:
-    """Write spikes to NWB, and to other formats the means of their counts, computed as they are on reading NWB."""
+    """Write spikes where the format has them, otherwise the means of their counts, computed as they are on reading."""
     presentations, shown = _presented(world, rng)
     rates = np.stack([neuron.rate([*world.stimuli.values()]) for neuron in world.neurons], axis=1)
     counts = rng.poisson(rates[shown] * _DURATION)
     names = tuple(neuron.name for neuron in world.neurons)
-    if path.suffix == ".nwb":
+    if format_of(path).write_spikes:
         onsets = presentations["start_time"].to_numpy()
-        spikes = [
+        times = [
             _spike_times(onsets, own, baseline=neuron.baseline, rng=rng)
             for own, neuron in zip(counts.T, world.neurons, strict=True)
         ]
-        tables = {"presentations": presentations, "neuron_names": names, "regions": world.regions}
-        write_nwb(path, spikes, **tables, subject=_SUBJECT)
+        write_spikes(path, Spikes(times, presentations, names, world.regions, _SUBJECT))
     else:
         means = Presentations(
             counts / _DURATION,

@@ -1,13 +1,20 @@
 """Recordings: what they refuse, how they are chosen from, and how they find their images."""
 
+import math
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from captum_shared.images import rgb_preprocess
+from captum_shared.recordings.formats.contents import Contents
+from captum_shared.recordings.missing import nanmean
 from captum_shared.recordings.recording import Recording
 
 NAN = np.nan
@@ -46,6 +53,33 @@ def test_numbers_and_mean():
     found = recording()
     assert (found.n_phases, found.n_images, found.n_neurons) == (2, 3, 2)
     np.testing.assert_array_equal(found.mean, [[2.0, 20.0], [4.0, 20.0], [4.0, NAN]])
+
+
+def test_the_mean_is_computed_once_and_nobody_changes_it():
+    found = recording(halves=np.ones((2, 3, 2)))
+    assert found.mean is found.mean
+    for array in (found.mean, found.responses, found.halves):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0, 0] = 7
+    np.testing.assert_array_equal(found.mean, [[2.0, 20.0], [4.0, 20.0], [4.0, NAN]])
+    np.testing.assert_array_equal(found.select(images=["cup"]).mean, [[4.0, 20.0]])
+
+
+@given(arrays(np.float64, (3, 2, 4), elements=st.floats(-1e6, 1e6) | st.just(NAN)), st.integers(0, 2))
+def test_means_leave_out_what_is_missing(values, axis):
+    means = nanmean(values, axis)
+    for index in np.ndindex(means.shape):
+        line = np.moveaxis(values, axis, -1)[index]
+        there = [value for value in line.tolist() if value == value]
+        expected = math.fsum(there) / len(there) if there else NAN
+        np.testing.assert_allclose(means[index], expected, rtol=1e-12, atol=1e-9)
+
+
+def test_a_recording_has_what_a_file_has():
+    """What there is one of per image or neuron is read, written, checked and selected by these fields alone."""
+    of_recordings, of_files = ({each.name: each.metadata["axes"] for each in fields(kind)} for kind in (Recording, Contents))
+    assert of_recordings.pop("paths") == of_files.pop("filenames") == ("image",)
+    assert of_recordings == of_files
 
 
 def test_a_recording_is_not_changed_through_the_array_it_was_made_of():

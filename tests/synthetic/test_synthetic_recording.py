@@ -1,7 +1,6 @@
 import csv
 import json
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pynwb
@@ -16,18 +15,17 @@ from captum_shared.images import rgb_preprocess
 from captum_shared.recordings.recording import Recording
 from captum_shared.synthetic import recording as simulation
 from captum_shared.synthetic.neurons import TYPICAL_AREA, category_selective_neurons, estimated_gains
-from captum_shared.synthetic.recording import RecordingFormat, simulate_recording
+from captum_shared.synthetic.recording import RECORDING_FORMATS, simulate_recording
 from captum_shared.synthetic.stimuli import PARTS, draw_stimuli
 from captum_shared.synthetic.world import simulated_world
 
-FORMATS = get_args(RecordingFormat)
 SMALL = {"n_neurons": 5, "n_creatures": 9, "n_artefacts": 6}
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("simulated")
-    return {name: simulate_recording(folder / name, format=name, **SMALL) for name in FORMATS}
+    return {name: simulate_recording(folder / name, format=name, **SMALL) for name in RECORDING_FORMATS}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +34,7 @@ def medium(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recording, dict]:
     return Recording.load(path), json.loads((path.parent / "truth.json").read_text())
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", RECORDING_FORMATS)
 def test_every_format_holds_the_same_recording_to_the_last_bit(files, name):
     expected, found = Recording.load(files["npz"]), Recording.load(files[name], images=files[name].parent / "images")
     assert found.responses.tobytes() == expected.responses.tobytes()

@@ -1,37 +1,8 @@
 """Opening files of other packages: what is missing or damaged is said in a sentence."""
 
-import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-
-def optional_package(what: str, extra: str, *names: str) -> Any:
-    """Import the packages that a format needs.
-
-    Args:
-        what: the format, for the message.
-        extra: the extra of captum-shared that installs them.
-        names: the packages; all have to be there.
-
-    Returns:
-        The first of them.
-
-    Raises:
-        ImportError: if one of them is not installed; the extra is named.
-
-    Example:
-        >>> optional_package("Reading tea leaves", "formats", "tasseography")
-        Traceback (most recent call last):
-        ImportError: Reading tea leaves needs tasseography: pip install 'captum-shared[formats]'
-    """
-    try:
-        packages = [importlib.import_module(name) for name in names]
-    except ImportError as error:
-        needed = " and ".join(name.split(".")[0] for name in names)
-        raise ImportError(f"{what} needs {needed}: pip install 'captum-shared[{extra}]'") from error
-    return packages[0]
 
 
 @contextmanager

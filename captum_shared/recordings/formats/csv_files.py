@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from captum_shared._files import write_atomically
-
 
 def read_csv(path: Path, required: Sequence[str], optional: Sequence[str]) -> pd.DataFrame:
     r"""Read the known columns of a CSV file as text, exactly as it is written: ``007`` stays ``"007"``.
@@ -71,7 +69,6 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
     Args:
         table: columns of text, which is quoted, and of numbers; NaN becomes an empty cell.
-        path: the file, written whole or not at all.
+        path: the file.
     """
-    with write_atomically(path) as temporary:
-        table.to_csv(temporary, index=False, encoding="utf-8", quoting=csv.QUOTE_NONNUMERIC)
+    table.to_csv(path, index=False, encoding="utf-8", quoting=csv.QUOTE_NONNUMERIC)

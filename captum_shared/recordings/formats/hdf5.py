@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from captum_shared._files import write_atomically
-from captum_shared.recordings.formats.access import opened, optional_package
-from captum_shared.recordings.formats.contents import Contents
-from captum_shared.recordings.formats.named_arrays import KNOWN, from_arrays, to_arrays
+from captum_shared.recordings.formats.access import opened
+from captum_shared.recordings.formats.contents import WINDOW, Contents, Window
+from captum_shared.recordings.formats.named_arrays import NAMES, from_arrays, to_arrays
 
 
-def read_hdf5(path: Path) -> Contents:
+def read_hdf5(path: Path, window: Window = WINDOW) -> Contents:
     """Read datasets at the root with the names of :func:`~captum_shared.recordings.formats.named_arrays.from_arrays`.
 
     Args:
         path: the file, with at least ``responses`` and ``stimulus_id``.
+        window: not used, as there are no spikes.
 
     Returns:
         What it holds.
@@ -32,14 +32,15 @@ def read_hdf5(path: Path) -> Contents:
         ...     read_hdf5(Path(folder, "a.h5")).stimulus_ids
         ('hand', 'cup')
     """
-    h5py = optional_package("Reading HDF5", "formats", "h5py")
+    import h5py
+
     with opened(path, "HDF5"), h5py.File(path, "r") as file:
-        arrays = {name: file[name][()] if name in KNOWN else None for name in file}
+        arrays = {name: file[name][()] if name in NAMES.values() else None for name in file}
     return from_arrays(arrays, path, required=["responses", "stimulus_id"])
 
 
 def write_hdf5(path: Path, contents: Contents) -> None:
-    """Write named datasets, all of them or nothing.
+    """Write named datasets.
 
     Args:
         path: the file.
@@ -48,7 +49,8 @@ def write_hdf5(path: Path, contents: Contents) -> None:
     Raises:
         ImportError: without h5py.
     """
-    h5py = optional_package("Writing HDF5", "formats", "h5py")
-    with write_atomically(path) as temporary, h5py.File(temporary, "w") as file:
+    import h5py
+
+    with h5py.File(path, "w") as file:
         for name, value in to_arrays(contents).items():
             file.create_dataset(name, data=value, dtype=h5py.string_dtype() if isinstance(value, tuple) else None)

@@ -16,7 +16,7 @@ def as_text(values: Iterable[Any]) -> tuple[str, ...]:
     """Every value as text: ``"007"`` stays, 7 and 7.0 become ``"7"``, bytes are UTF-8, a missing one is ``""``.
 
     Args:
-        values: what a file holds in the place of identifiers or names.
+        values: identifiers or names as a file holds them.
 
     Returns:
         One string per value.
@@ -52,7 +52,7 @@ def check_distinct(names: Sequence[str], where: str) -> None:
 
     Args:
         names: identifiers of images or names of neurons.
-        where: what they are and where they were found, for the message.
+        where: what they are and what they are in, for the message.
 
     Raises:
         ValueError: if one is empty or occurs more than once; the first ten are listed.

@@ -115,7 +115,7 @@ def identified_files(stimulus_ids: Sequence[str], folder: Path) -> tuple[tuple[P
 def _single(
     positions: list[list[int]], stimulus_ids: Sequence[str], paths: Sequence[Path], categories: Sequence[str]
 ) -> tuple[tuple[Path, ...], tuple[str, ...]]:
-    several = [identifier for identifier, found in zip(stimulus_ids, positions, strict=True) if len(found) > 1]
+    several = [identifier for identifier, files in zip(stimulus_ids, positions, strict=True) if len(files) > 1]
     if several:
         raise ValueError(
             f"Expected one image file for each identifier, got several for {first_ten(several)}: give a table "

@@ -9,9 +9,8 @@ import pandas as pd
 from jaxtyping import Float64
 from numpy import ndarray
 
-from captum_shared._files import write_atomically
-from captum_shared.recordings.formats.access import opened, optional_package
-from captum_shared.recordings.formats.contents import Contents
+from captum_shared.recordings.formats.access import opened
+from captum_shared.recordings.formats.contents import WINDOW, Contents, Window
 from captum_shared.recordings.formats.csv_files import read_csv, write_csv
 from captum_shared.recordings.formats.identifiers import as_text
 from captum_shared.recordings.formats.presentations import Presentations, check_once, one_each
@@ -21,7 +20,7 @@ _OPTIONAL = ("repetition", "phase", "region", "subject", "category", "filename")
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 
 
-def read_long_csv(path: Path) -> Contents:
+def read_long_csv(path: Path, window: Window = WINDOW) -> Contents:
     r"""Read a CSV file with the columns ``stimulus_id, neuroid_id, response``, in any order of rows.
 
     Optional columns: ``repetition, phase, region, subject, category, filename``. Identifiers are text: ``007`` stays
@@ -31,6 +30,7 @@ def read_long_csv(path: Path) -> Contents:
 
     Args:
         path: the file.
+        window: not used, as there are no spikes.
 
     Returns:
         The means over repetitions, images and neurons in the order of their first row.
@@ -50,20 +50,22 @@ def read_long_csv(path: Path) -> Contents:
     return _presentations(table, _parsed(table["response"], path)).averaged()
 
 
-def read_parquet(path: Path) -> Contents:
+def read_parquet(path: Path, window: Window = WINDOW) -> Contents:
     """Read a Parquet file with the columns of :func:`read_long_csv`.
 
     Args:
         path: the file.
+        window: not used, as there are no spikes.
 
     Returns:
         The means over repetitions, as there.
 
     Raises:
         ImportError: without pyarrow.
-        ValueError: as there, with the number of the row, counted from 1, in the place of the line.
+        ValueError: as there, with the number of the row, counted from 1, instead of the line.
     """
-    parquet = optional_package("Reading Parquet", "formats", "pyarrow.parquet")
+    from pyarrow import parquet
+
     with opened(path, "Parquet"):
         names = parquet.read_schema(path).names
         columns = [name for name in (*_REQUIRED, *_OPTIONAL) if name in names]
@@ -87,12 +89,9 @@ def write_long_csv(path: Path, contents: Contents) -> None:
 
     Args:
         path: the file.
-        contents: what to write.
-
-    Raises:
-        ValueError: if there are halves, which a table of means cannot hold.
+        contents: what to write; halves are left out, as a table of means has no column for them.
     """
-    write_csv(_long(contents, path), path)
+    write_csv(_long(contents), path)
 
 
 def write_parquet(path: Path, contents: Contents) -> None:
@@ -100,16 +99,12 @@ def write_parquet(path: Path, contents: Contents) -> None:
 
     Args:
         path: the file.
-        contents: what to write.
+        contents: what to write; halves are left out, as a table of means has no column for them.
 
     Raises:
         ImportError: without pyarrow.
-        ValueError: if there are halves, which a table of means cannot hold.
     """
-    optional_package("Writing Parquet", "formats", "pyarrow")
-    table = _long(contents, path)
-    with write_atomically(path) as temporary:
-        table.to_parquet(temporary, engine="pyarrow", index=False)
+    _long(contents).to_parquet(path, engine="pyarrow", index=False)
 
 
 def _parsed(cells: pd.Series, path: Path) -> Float64[ndarray, " row"]:
@@ -164,12 +159,7 @@ def _presentations(table: pd.DataFrame, responses: Float64[ndarray, " row"]) -> 
     )
 
 
-def _long(contents: Contents, path: Path) -> pd.DataFrame:
-    if contents.halves is not None:
-        raise ValueError(
-            f"Cannot write {path}: a long table of mean responses has no place for the halves that this recording "
-            "has. Save it as .nc, .npz or .h5."
-        )
+def _long(contents: Contents) -> pd.DataFrame:
     phase, image, neuron = (axis.ravel() for axis in np.indices(contents.responses.shape))
     columns = {
         "stimulus_id": (contents.stimulus_ids, image),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
 
-from captum_shared.recordings.formats.contents import Contents
+from captum_shared.recordings.formats.contents import Contents, attributes
 from captum_shared.recordings.formats.identifiers import as_text
 
-PER_IMAGE = ("stimulus_id", "category", "filename")
-PER_NEURON = ("neuroid_id", "region", "subject")
-KNOWN = ("responses", *PER_IMAGE, *PER_NEURON, "halves")
+NAMES: dict[str, str] = {each.name: each.metadata["name"] for each in fields(Contents)}
+"""What files call each attribute of their contents."""
+
+AXES: dict[str, tuple[str, ...]] = {each.metadata["name"]: each.metadata["axes"] for each in fields(Contents)}
+"""The axes of each array, by the name that files have for it."""
 
 
 def from_arrays(arrays: Mapping[str, Any], path: Path, *, required: Sequence[str]) -> Contents:
@@ -40,7 +43,7 @@ def from_arrays(arrays: Mapping[str, Any], path: Path, *, required: Sequence[str
     """
     missing = [name for name in required if name not in arrays]
     if missing:
-        optional = [name for name in KNOWN if name not in required]
+        optional = [name for name in NAMES.values() if name not in required]
         raise ValueError(
             f"Expected {', '.join(required)} (and optionally {', '.join(optional)}) in {path}, got "
             f"{', '.join(sorted(arrays)) or 'nothing'}: rename them."
@@ -52,18 +55,20 @@ def from_arrays(arrays: Mapping[str, Any], path: Path, *, required: Sequence[str
             "Expected responses of shape (image, neuron) or (phase, image, neuron), none of them empty, in "
             f"{path}, got {np.shape(arrays['responses'])}: average what is more than that, or transpose it."
         )
-    text = {name: as_text(np.atleast_1d(arrays[name])) for name in (*PER_IMAGE, *PER_NEURON) if name in arrays}
     n_neurons = responses.shape[2]
-    return Contents(
-        responses=responses,
-        stimulus_ids=text.get("stimulus_id"),
-        neuron_names=text.get("neuroid_id", tuple(str(index) for index in range(n_neurons))),
-        regions=text.get("region", ("",) * n_neurons),
-        subjects=text.get("subject", ("",) * n_neurons),
-        categories=text.get("category"),
-        filenames=text.get("filename"),
-        halves=as_numbers(arrays["halves"], f"halves in {path}") if "halves" in arrays else None,
-    )
+    unknown = {
+        "stimulus_ids": None,
+        "neuron_names": tuple(str(index) for index in range(n_neurons)),
+        "regions": ("",) * n_neurons,
+        "subjects": ("",) * n_neurons,
+    }
+    text = {
+        attribute: as_text(np.atleast_1d(arrays[name]))
+        for attribute, name in NAMES.items()
+        if name in arrays and len(AXES[name]) == 1
+    }
+    halves = as_numbers(arrays["halves"], f"halves in {path}") if "halves" in arrays else None
+    return Contents(**{**unknown, **text, "responses": responses, "halves": halves})
 
 
 def to_arrays(contents: Contents) -> dict[str, Float64[ndarray, "..."] | tuple[str, ...]]:
@@ -75,17 +80,7 @@ def to_arrays(contents: Contents) -> dict[str, Float64[ndarray, "..."] | tuple[s
     Returns:
         Arrays and tuples of text by name; what is unknown is left out.
     """
-    named = {
-        "responses": contents.responses,
-        "stimulus_id": contents.stimulus_ids,
-        "category": contents.categories,
-        "filename": contents.filenames,
-        "neuroid_id": contents.neuron_names,
-        "region": contents.regions,
-        "subject": contents.subjects,
-        "halves": contents.halves,
-    }
-    return {name: value for name, value in named.items() if value is not None}
+    return {NAMES[attribute]: value for attribute, value in attributes(contents).items() if value is not None}
 
 
 def as_numbers(array: Any, where: str) -> Float64[ndarray, "..."]:
@@ -93,7 +88,7 @@ def as_numbers(array: Any, where: str) -> Float64[ndarray, "..."]:
 
     Args:
         array: integers, floating-point numbers or booleans.
-        where: what it is and where it was found, for the message.
+        where: what it is and what it is in, for the message.
 
     Returns:
         The array in float64.

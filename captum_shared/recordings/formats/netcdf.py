@@ -7,21 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from captum_shared._files import write_atomically
-from captum_shared.recordings.formats.access import opened, optional_package
-from captum_shared.recordings.formats.contents import Contents
+from captum_shared.recordings.formats.access import opened
+from captum_shared.recordings.formats.contents import WINDOW, Contents, Window
 from captum_shared.recordings.formats.identifiers import as_text
-from captum_shared.recordings.formats.named_arrays import PER_IMAGE, PER_NEURON, as_numbers, from_arrays, to_arrays
+from captum_shared.recordings.formats.named_arrays import AXES, as_numbers, from_arrays, to_arrays
 from captum_shared.recordings.formats.presentations import Presentations
 
 _FORMAT = "captum_shared_recording"
 _VERSION = 1
-_AXES = {
-    "responses": ("phase", "stimulus", "neuroid"),
-    "halves": ("half", "stimulus", "neuroid"),
-    **dict.fromkeys(PER_IMAGE, ("stimulus",)),
-    **dict.fromkeys(PER_NEURON, ("neuroid",)),
-}
+_DIMENSIONS = {"phase": "phase", "half": "half", "image": "stimulus", "neuron": "neuroid"}
 _NAMES = {  # of the coordinates of an assembly, the older ones last
     "stimulus_id": ("stimulus_id", "image_id"),
     "neuroid_id": ("neuroid_id",),
@@ -34,7 +28,7 @@ _NAMES = {  # of the coordinates of an assembly, the older ones last
 }
 
 
-def read_netcdf(path: Path) -> Contents:
+def read_netcdf(path: Path, window: Window = WINDOW) -> Contents:
     """Read an assembly, or what :func:`write_netcdf` wrote.
 
     An assembly is one array of numbers with the dimensions ``presentation`` and ``neuroid``, in any order, and
@@ -45,6 +39,7 @@ def read_netcdf(path: Path) -> Contents:
 
     Args:
         path: a netCDF-4 file.
+        window: not used, as there are no spikes.
 
     Returns:
         The means over repetitions.
@@ -62,7 +57,8 @@ def read_netcdf(path: Path) -> Contents:
         ...     read_netcdf(Path(folder, "a.nc")).responses.tolist()
         [[[2.0], [2.0]]]
     """
-    xarray = optional_package("Reading netCDF", "formats", "xarray", "h5netcdf")
+    import xarray
+
     with path.open("rb") as file:
         if file.read(3) == b"CDF":
             raise ValueError(
@@ -80,12 +76,12 @@ def read_netcdf(path: Path) -> Contents:
         raise ValueError(
             f"Expected version {_VERSION} of the format in {path}, got {dataset.attrs[_FORMAT]}: update captum-shared."
         )
-    arrays = {name: dataset[name].values for name in dataset.variables}
+    arrays = {str(name): dataset[name].values for name in dataset.variables}
     return from_arrays(arrays, path, required=["responses", "stimulus_id"])
 
 
 def write_netcdf(path: Path, contents: Contents) -> None:
-    """Write a netCDF-4 file with named axes, all of it or nothing.
+    """Write a netCDF-4 file with named axes.
 
     Args:
         path: the file.
@@ -94,15 +90,17 @@ def write_netcdf(path: Path, contents: Contents) -> None:
     Raises:
         ImportError: without xarray or h5netcdf.
     """
-    xarray = optional_package("Writing netCDF", "formats", "xarray", "h5netcdf")
-    arrays = {
-        name: (_AXES[name], np.array(value, dtype=object) if isinstance(value, tuple) else value)
-        for name, value in to_arrays(contents).items()
-    }
-    coordinates = {name: arrays.pop(name) for name in (*PER_IMAGE, *PER_NEURON) if name in arrays}
+    import xarray
+
+    arrays, coordinates = {}, {}
+    for name, value in to_arrays(contents).items():
+        dimensions = tuple(_DIMENSIONS[axis] for axis in AXES[name])
+        if isinstance(value, tuple):
+            coordinates[name] = (dimensions, np.array(value, dtype=object))
+        else:
+            arrays[name] = (dimensions, value)
     dataset = xarray.Dataset(arrays, coordinates, {_FORMAT: _VERSION})
-    with write_atomically(path) as temporary:
-        dataset.to_netcdf(temporary, engine="h5netcdf")
+    dataset.to_netcdf(path, engine="h5netcdf")
 
 
 def _presentations(dataset: Any, path: Path) -> Presentations:
@@ -110,9 +108,9 @@ def _presentations(dataset: Any, path: Path) -> Presentations:
     n_neurons = responses.shape[1]
 
     def text(name: str, axis: str) -> tuple[str, ...] | None:
-        for found in _NAMES[name]:
-            if found in dataset.variables and dataset[found].dims == (axis,):
-                return as_text(dataset[found].values)
+        for coordinate in _NAMES[name]:
+            if coordinate in dataset.variables and dataset[coordinate].dims == (axis,):
+                return as_text(dataset[coordinate].values)
         return None
 
     stimulus_ids = text("stimulus_id", "presentation")

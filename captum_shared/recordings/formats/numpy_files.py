@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from captum_shared._files import write_atomically
 from captum_shared.recordings.formats.access import opened
-from captum_shared.recordings.formats.contents import Contents
-from captum_shared.recordings.formats.named_arrays import KNOWN, from_arrays, to_arrays
+from captum_shared.recordings.formats.contents import WINDOW, Contents, Window
+from captum_shared.recordings.formats.named_arrays import NAMES, from_arrays, to_arrays
 
 
-def read_numpy(path: Path) -> Contents:
+def read_numpy(path: Path, window: Window = WINDOW) -> Contents:
     """Read ``.npz`` with the names of :func:`~captum_shared.recordings.formats.named_arrays.from_arrays`, or ``.npy``.
 
     Args:
         path: the file. An archive has at least ``responses``; a bare array is the responses.
+        window: not used, as there are no spikes.
 
     Returns:
         What it holds. Without ``stimulus_id``, the rows are those of the table of the images.
@@ -33,20 +33,20 @@ def read_numpy(path: Path) -> Contents:
         ('hand', 'cup')
     """
     with opened(path, "NumPy"), path.open("rb") as file:
-        found = np.load(file, allow_pickle=False)
-        arrays: dict[str, Any] = {"responses": found}
-        if not isinstance(found, np.ndarray):
-            arrays = {name: found[name] if name in KNOWN else None for name in found.files}
+        held = np.load(file, allow_pickle=False)
+        arrays: dict[str, Any] = {"responses": held}
+        if not isinstance(held, np.ndarray):
+            arrays = {name: held[name] if name in NAMES.values() else None for name in held.files}
     return from_arrays(arrays, path, required=["responses"])
 
 
 def write_numpy(path: Path, contents: Contents) -> None:
-    """Write ``.npz``, all of it or nothing.
+    """Write ``.npz``.
 
     Args:
         path: the file.
         contents: what to write.
     """
-    with write_atomically(path) as temporary:
-        arrays: dict[str, Any] = {name: np.array(value) for name, value in to_arrays(contents).items()}
-        np.savez_compressed(temporary, **arrays)
+    arrays: dict[str, Any] = {name: np.array(value) for name, value in to_arrays(contents).items()}
+    with path.open("wb") as file:  # to a path that does not end in small letters, NumPy would add its own extension
+        np.savez_compressed(file, **arrays)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ import pandas as pd
 from jaxtyping import Float64
 from numpy import ndarray
 
-from captum_shared._files import write_atomically
-from captum_shared.recordings.formats.access import opened, optional_package
-from captum_shared.recordings.formats.contents import Contents
+from captum_shared.recordings.formats.access import opened
+from captum_shared.recordings.formats.contents import WINDOW, Contents, Window
 from captum_shared.recordings.formats.identifiers import as_text
 from captum_shared.recordings.formats.presentations import Presentations
+from captum_shared.recordings.formats.spikes import Spikes
 
 _IDENTITY = ("stimulus_id", "image_id", "image_name", "frame", "stimulus_name")
 _OPTIONAL = {"phase": "phases", "repetition": "repetitions", "category": "categories", "filename": "filenames"}
@@ -33,7 +33,7 @@ class _Units:
     observed: list[Float64[ndarray, "_ edge"]] | None
 
 
-def read_nwb(path: Path, window: tuple[float, float]) -> Contents:
+def read_nwb(path: Path, window: Window = WINDOW) -> Contents:
     r"""Count the spikes of every unit in a window after the onset of every image.
 
     .. math:: y = \frac{|\{t : t_\mathrm{onset} + a \le t < t_\mathrm{onset} + b\}|}{b - a}
@@ -60,7 +60,8 @@ def read_nwb(path: Path, window: tuple[float, float]) -> Contents:
     """
     if len(window) != 2 or not (np.isfinite(window).all() and window[0] < window[1]):
         raise ValueError(f"Expected a window (start, stop) in seconds after the onset, start < stop, got {window}.")
-    pynwb = optional_package("Reading NWB", "nwb", "pynwb")
+    import pynwb
+
     with opened(path, "NWB"), pynwb.NWBHDF5IO(path, mode="r") as file:
         nwb = file.read()
         tables = {"trials": nwb.trials, **dict(nwb.intervals.items()), **dict(nwb.stimulus.items())}
@@ -81,66 +82,48 @@ def read_nwb(path: Path, window: tuple[float, float]) -> Contents:
     ).averaged()
 
 
-def write_nwb(
-    path: Path,
-    spike_times: Sequence[Float64[ndarray, " _"]],
-    *,
-    presentations: pd.DataFrame,
-    neuron_names: Sequence[str],
-    regions: Sequence[str],
-    subject: str,
-) -> None:
-    """Write spikes and presentations, all of it or nothing, so that :func:`read_nwb` can count.
+def write_nwb(path: Path, spikes: Spikes) -> None:
+    """Write spikes and presentations, so that :func:`read_nwb` can count.
 
     Args:
         path: the file.
-        spike_times: of each unit, in seconds, ascending.
-        presentations: one row each, with the columns ``start_time`` and ``stop_time`` (seconds), ``stimulus_id`` and
-            any of ``phase, repetition, category, filename`` (text); they become the table of trials.
-        neuron_names: one per unit.
-        regions: one per unit.
-        subject: of all units; NWB has one per file.
+        spikes: of the units; the presentations become the table of trials.
 
     Raises:
         ImportError: without pynwb.
-        ValueError: if a column is missing, or there is not one name and one region per unit.
 
     Example:
         >>> import tempfile
         >>> shown = pd.DataFrame({"start_time": [0.0, 1.0], "stop_time": [0.5, 1.5], "stimulus_id": ["hand", "cup"]})
+        >>> spikes = Spikes([np.array([0.1, 0.2, 0.3, 1.06])], shown, ["A"], ["MSB"], "M1")
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     file = Path(folder, "a.nwb")
-        ...     spikes = [np.array([0.1, 0.2, 0.3, 1.06])]
-        ...     write_nwb(file, spikes, presentations=shown, neuron_names=["A"], regions=["MSB"], subject="M1")
-        ...     read_nwb(file, (0.05, 0.25)).responses
+        ...     write_nwb(Path(folder, "a.nwb"), spikes)
+        ...     read_nwb(Path(folder, "a.nwb"), (0.05, 0.25)).responses
         array([[[10.],
                 [ 5.]]])
     """
-    missing = {"start_time", "stop_time", "stimulus_id"}.difference(presentations)
-    if missing or not len(spike_times) == len(neuron_names) == len(regions):
-        raise ValueError(
-            "Expected presentations with start_time, stop_time and stimulus_id, and one name and one region per unit, "
-            f"got {', '.join(presentations)}, {len(spike_times)} units, {len(neuron_names)} names and {len(regions)} "
-            "regions."
-        )
-    pynwb = optional_package("Writing NWB", "nwb", "pynwb")
-    vector = pynwb.core.VectorData
-    start = datetime.datetime(2000, 1, 1, tzinfo=datetime.timezone.utc)
-    nwb = pynwb.NWBFile(session_description="responses to images", identifier=path.stem, session_start_time=start)
-    nwb.subject = pynwb.file.Subject(subject_id=subject)
+    import pynwb
+
+    vector, times, shown = pynwb.core.VectorData, np.concatenate(spikes.times), spikes.presentations
+    nwb = pynwb.NWBFile(
+        session_description="responses to images",
+        identifier=hashlib.sha256(times.tobytes()).hexdigest(),
+        session_start_time=datetime.datetime(2000, 1, 1, tzinfo=datetime.timezone.utc),
+        subject=pynwb.file.Subject(subject_id=spikes.subject),
+    )
     nwb.trials = pynwb.epoch.TimeIntervals(
         name="trials",
         description="presentations of images",
-        id=list(range(len(presentations))),
-        columns=[vector(name=name, description=name, data=presentations[name].to_list()) for name in presentations],
+        id=list(range(len(shown))),
+        columns=[vector(name=name, description=name, data=shown[name].to_list()) for name in shown],
     )
-    spikes = vector(name="spike_times", description="in seconds", data=np.concatenate(spike_times))
-    ends = pynwb.core.VectorIndex(name="spike_times_index", data=np.cumsum([*map(len, spike_times)]), target=spikes)
-    names = vector(name="neuroid_id", description="name of the unit", data=list(neuron_names))
-    areas = vector(name="region", description="region of the unit", data=list(regions))
-    ids, columns = list(range(len(spike_times))), [spikes, ends, names, areas]
+    data = vector(name="spike_times", description="in seconds", data=times)
+    ends = pynwb.core.VectorIndex(name="spike_times_index", data=np.cumsum([*map(len, spikes.times)]), target=data)
+    names = vector(name="neuroid_id", description="name of the unit", data=list(spikes.neuron_names))
+    areas = vector(name="region", description="region of the unit", data=list(spikes.regions))
+    ids, columns = list(range(len(spikes.times))), [data, ends, names, areas]
     nwb.units = pynwb.misc.Units(name="units", description="sorted spikes", id=ids, columns=columns)
-    with write_atomically(path) as temporary, pynwb.NWBHDF5IO(temporary, mode="w") as file:
+    with pynwb.NWBHDF5IO(path, mode="w") as file:
         file.write(nwb)
 
 
@@ -158,17 +141,17 @@ def _columns(table: Any) -> pd.DataFrame:
 def _presented(tables: dict[str, pd.DataFrame], path: Path) -> pd.DataFrame:
     """The one table that says which image was shown, with that column as stimulus_id."""
     identity = {name: [column for column in _IDENTITY if column in table] for name, table in tables.items()}
-    found = [name for name, columns in identity.items() if columns]
-    if "trials" in found:
-        found = ["trials"]
-    if len(found) != 1:
+    telling = [name for name, columns in identity.items() if columns]
+    if "trials" in telling:
+        telling = ["trials"]
+    if len(telling) != 1:
         raise ValueError(
             f"Expected one table of presentations in {path}, trials or intervals with a column "
-            f"{' or '.join(_IDENTITY)}, got {', '.join(found) or 'none'} among {', '.join(tables) or 'no tables'}: add "
-            "the identifier of the image to the trials (add_trial_column), or write the rates to a CSV file."
+            f"{' or '.join(_IDENTITY)}, got {', '.join(telling) or 'none'} among {', '.join(tables) or 'no tables'}: "
+            "add the identifier of the image to the trials (add_trial_column), or write the rates to a CSV file."
         )
-    table = tables[found[0]]
-    identifiers = table[identity[found[0]][0]]
+    table = tables[telling[0]]
+    identifiers = table[identity[telling[0]][0]]
     return table.assign(stimulus_id=identifiers)[identifiers != ""]
 
 
@@ -195,7 +178,7 @@ def _ragged(column: Any) -> list[ndarray]:
 
 
 def _rates(
-    units: _Units, onsets: Float64[ndarray, " presentation"], window: tuple[float, float]
+    units: _Units, onsets: Float64[ndarray, " presentation"], window: Window
 ) -> Float64[ndarray, "presentation neuron"]:
     starts, stops = onsets + window[0], onsets + window[1]
     rates = np.empty((len(onsets), len(units.names)))

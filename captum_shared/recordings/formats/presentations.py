@@ -60,8 +60,8 @@ class Presentations:
 
         Example:
             >>> responses = np.array([[1.0], [2.0], [9.0], [np.nan]])
-            >>> found = Presentations(responses, ("a", "a", "a", "b"), ("A",), ("",), ("",)).averaged()
-            >>> found.responses.tolist(), found.halves.tolist()
+            >>> means = Presentations(responses, ("a", "a", "a", "b"), ("A",), ("",), ("",)).averaged()
+            >>> means.responses.tolist(), means.halves.tolist()
             ([[[4.0], [nan]]], [[[5.0], [nan]], [[2.0], [nan]]])
         """
         self._check()
@@ -142,14 +142,14 @@ def one_each(keys: Iterable[str], values: Iterable[str] | None, what: str) -> tu
     """
     if values is None:
         return None
-    found: dict[str, str] = {}
-    conflicts = [key for key, value in zip(keys, values, strict=True) if found.setdefault(key, value) != value]
+    first: dict[str, str] = {}
+    conflicts = [key for key, value in zip(keys, values, strict=True) if first.setdefault(key, value) != value]
     if conflicts:
         raise ValueError(
             f"Expected one {what} for each identifier, got different ones for {first_ten(dict.fromkeys(conflicts))}: "
             "correct it, or make the identifiers distinct."
         )
-    return tuple(found.values())
+    return tuple(first.values())
 
 
 def _ranks(labels: tuple[str, ...] | None, n: int) -> tuple[Int[ndarray, " presentation"], int]:

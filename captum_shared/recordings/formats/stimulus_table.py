@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from captum_shared.recordings.formats.contents import Contents
+from captum_shared._files import write_atomically
+from captum_shared.recordings.formats.contents import Contents, chosen
 from captum_shared.recordings.formats.csv_files import read_csv, write_csv
 from captum_shared.recordings.formats.identifiers import check_distinct, first_ten
 
@@ -59,23 +61,24 @@ class StimulusTable:
         return cls(path, identifiers or (), filenames, categories)
 
     @classmethod
-    def beside(cls, recording: Path, images: Path | None) -> StimulusTable | None:
+    def beside(cls, recording: Path, images: Path | None, *, namesake: bool = False) -> StimulusTable | None:
         """Find the table of a recording.
 
         Args:
             recording: the file of the recording.
             images: the folder of the images; None: unknown.
+            namesake: whether it may be the CSV file of the same name.
 
         Returns:
-            The first there is of ``stimuli.csv`` in ``images``, for NumPy files the CSV file of the same name, and
+            The first there is of ``stimuli.csv`` in ``images``, the CSV file of the same name if that may be, and
             ``stimuli.csv`` beside the recording; None if there is none. A long table of responses is none.
         """
-        places = [] if images is None else [images / "stimuli.csv"]
-        if recording.suffix.lower() in (".npz", ".npy"):
-            places.append(recording.with_suffix(".csv"))
-        for place in (*places, recording.with_name("stimuli.csv")):
-            if place.is_file() and not _is_long_table(place):
-                return cls.read(place)
+        candidates = [] if images is None else [images / "stimuli.csv"]
+        if namesake:
+            candidates.append(recording.with_suffix(".csv"))
+        for candidate in (*candidates, recording.with_name("stimuli.csv")):
+            if candidate.is_file() and not _is_long_table(candidate):
+                return cls.read(candidate)
         return None
 
     def describe(self, contents: Contents) -> Contents:
@@ -95,14 +98,13 @@ class StimulusTable:
         row = {identifier: position for position, identifier in enumerate(identifiers)}
         known = [position for position, identifier in enumerate(self.stimulus_ids) if identifier in row]
         order = [row[self.stimulus_ids[position]] for position in known]
-        return replace(
-            contents,
-            responses=contents.responses[:, order],
-            halves=None if contents.halves is None else contents.halves[:, order],
-            stimulus_ids=_picked(self.stimulus_ids, known),
-            categories=_picked(self.categories, known) or _picked(contents.categories, order),
-            filenames=_picked(self.filenames, known) or _picked(contents.filenames, order),
-        )
+        told = {
+            name: tuple(values[position] for position in known)
+            for name, values in (("categories", self.categories), ("filenames", self.filenames))
+            if values is not None
+        }
+        named = replace(contents, stimulus_ids=identifiers)
+        return Contents(**{**chosen(named, images=np.array(order)), **told})
 
     def _checked(self, contents: Contents) -> tuple[str, ...]:
         n_images = contents.responses.shape[1]
@@ -126,11 +128,9 @@ class StimulusTable:
     def write(self) -> None:
         """Write the table to ``source``, all of it or nothing."""
         columns = {"stimulus_id": self.stimulus_ids, "filename": self.filenames, "category": self.categories}
-        write_csv(pd.DataFrame({name: column for name, column in columns.items() if column is not None}), self.source)
-
-
-def _picked(values: tuple[str, ...] | None, positions: list[int]) -> tuple[str, ...] | None:
-    return None if values is None else tuple(values[position] for position in positions)
+        table = pd.DataFrame({name: column for name, column in columns.items() if column is not None})
+        with write_atomically(self.source) as temporary:
+            write_csv(table, temporary)
 
 
 def _is_long_table(path: Path) -> bool:

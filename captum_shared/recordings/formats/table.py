@@ -1,0 +1,177 @@
+"""The formats of recordings, one record each: everything that names or counts them goes by this table."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from captum_shared._files import write_atomically
+from captum_shared.recordings.formats.contents import Contents, Window
+from captum_shared.recordings.formats.hdf5 import read_hdf5, write_hdf5
+from captum_shared.recordings.formats.long_table import read_long_csv, read_parquet, write_long_csv, write_parquet
+from captum_shared.recordings.formats.netcdf import read_netcdf, write_netcdf
+from captum_shared.recordings.formats.numpy_files import read_numpy, write_numpy
+from captum_shared.recordings.formats.nwb import read_nwb, write_nwb
+from captum_shared.recordings.formats.spikes import Spikes
+
+
+@final
+@dataclass(frozen=True)
+class Format:
+    """One format of recordings.
+
+    Attributes:
+        name: what messages call it.
+        extensions: of its files, in small letters; the first is the usual one.
+        read: reads a file; the window is for formats of spikes, which are counted in it.
+        write: writes responses to a file; None: that is not possible.
+        write_spikes: writes spikes to a file; None: the format has none.
+        packages: what it needs beyond the package's own requirements.
+        extra: the extra of captum-shared that installs them.
+        halves: whether a file can hold the means over odd and even repetitions.
+        identified: whether every file says which images it is of. Otherwise that may stand in a CSV file of the same
+            name.
+    """
+
+    name: str
+    extensions: tuple[str, ...]
+    read: Callable[[Path, Window], Contents]
+    write: Callable[[Path, Contents], None] | None = None
+    write_spikes: Callable[[Path, Spikes], None] | None = None
+    packages: tuple[str, ...] = ()
+    extra: str = "formats"
+    halves: bool = True
+    identified: bool = True
+
+    def require(self, work: str) -> None:
+        """Import the packages that the format needs.
+
+        Args:
+            work: "Reading" or "Writing", for the message.
+
+        Raises:
+            ImportError: if one of them is not installed; the extra is named.
+
+        Example:
+            >>> Format("tea leaves", (".tea",), read_numpy, packages=("tasseography",)).require("Reading")
+            Traceback (most recent call last):
+            ImportError: Reading tea leaves needs tasseography: pip install 'captum-shared[formats]'
+        """
+        try:
+            for package in self.packages:
+                importlib.import_module(package)
+        except ImportError as error:
+            needed = " and ".join(self.packages)
+            raise ImportError(
+                f"{work} {self.name} needs {needed}: pip install 'captum-shared[{self.extra}]'"
+            ) from error
+
+
+FORMATS = (
+    Format("netCDF", (".nc", ".netcdf"), read_netcdf, write_netcdf, packages=("xarray", "h5netcdf")),
+    Format("NumPy", (".npz",), read_numpy, write_numpy, identified=False),
+    Format("NumPy", (".npy",), read_numpy, identified=False),
+    Format("CSV", (".csv",), read_long_csv, write_long_csv, halves=False),
+    Format("Parquet", (".parquet",), read_parquet, write_parquet, packages=("pyarrow",), halves=False),
+    Format("HDF5", (".h5", ".hdf5"), read_hdf5, write_hdf5, packages=("h5py",)),
+    Format("NWB", (".nwb",), read_nwb, write_spikes=write_nwb, packages=("pynwb",), extra="nwb"),
+)
+"""All formats, those to recommend first."""
+
+EXTENSIONS = tuple(extension for each in FORMATS for extension in each.extensions)
+"""The extensions of the files that can be read."""
+
+
+def format_of(path: Path) -> Format:
+    """The format that the extension of a file tells.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its format.
+
+    Raises:
+        ValueError: if the extension is unknown; those there are are listed.
+
+    Example:
+        >>> format_of(Path("Session7.H5")).name
+        'HDF5'
+    """
+    for each in FORMATS:
+        if path.suffix.lower() in each.extensions:
+            return each
+    raise ValueError(
+        f"Expected a recording with one of the extensions {', '.join(EXTENSIONS)}, got {path}: rename or convert it."
+    )
+
+
+def read_contents(path: Path, window: Window) -> Contents:
+    """Read a file in the format its extension tells.
+
+    Args:
+        path: the file.
+        window: seconds after the onset of an image in which spikes are counted, for formats of spikes.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ImportError: if the format needs a package that is not installed.
+        ValueError: if the extension is unknown, or the file is not what it tells.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"Expected a recording, got no file at {path}: check the path.")
+    file_format = format_of(path)
+    file_format.require("Reading")
+    return file_format.read(path, window)
+
+
+def write_contents(path: Path, contents: Contents) -> None:
+    """Write a file in the format its extension tells, all of it or nothing.
+
+    Args:
+        path: the file; its folder is made if absent.
+        contents: what to write.
+
+    Raises:
+        ImportError: if the format needs a package that is not installed.
+        ValueError: if the extension is none of a format that can be written, or the format cannot hold the contents.
+    """
+    writable = {extension: each for each in FORMATS if each.write for extension in each.extensions}
+    file_format = writable.get(path.suffix.lower())
+    if file_format is None or file_format.write is None:
+        raise ValueError(f"Cannot write a recording to {path}: choose one of the extensions {', '.join(writable)}.")
+    if contents.halves is not None and not file_format.halves:
+        *first, last = (each.extensions[0] for each in FORMATS if each.write and each.halves)
+        raise ValueError(
+            f"Cannot write {path}: {file_format.name} has no place for the halves that this recording has. Save it as "
+            f"{', '.join(first)} or {last}."
+        )
+    file_format.require("Writing")
+    with write_atomically(path) as temporary:
+        file_format.write(temporary, contents)
+
+
+def write_spikes(path: Path, spikes: Spikes) -> None:
+    """Write a file of spikes in the format its extension tells, all of it or nothing.
+
+    Args:
+        path: the file; its folder is made if absent.
+        spikes: what to write.
+
+    Raises:
+        ImportError: if the format needs a package that is not installed.
+        ValueError: if the extension is none of a format of spikes.
+    """
+    file_format = format_of(path)
+    if file_format.write_spikes is None:
+        known = ", ".join(extension for each in FORMATS if each.write_spikes for extension in each.extensions)
+        raise ValueError(f"Cannot write spikes to {path}: choose one of the extensions {known}.")
+    file_format.require("Writing")
+    with write_atomically(path) as temporary:
+        file_format.write_spikes(temporary, spikes)
