@@ -201,10 +201,14 @@ class Recording:
         """Number of neurons, at least 1."""
         return len(self.neuron_names)
 
-    @cached_property
+    @property
     def mean(self) -> Float64[ndarray, "image neuron"]:
-        """Mean over the phases in which there is a response, (image, neuron), read-only; NaN where there is none."""
-        return _read_only(nanmean(self.responses, axis=0))
+        """Mean over the phases in which there is a response, (image, neuron), a copy; NaN where there is none."""
+        return self._mean.copy(order="K")
+
+    @cached_property
+    def _mean(self) -> Float64[ndarray, "image neuron"]:
+        return nanmean(self.responses, axis=0)
 
     def in_category(self, name: str) -> Bool[ndarray, " image"]:
         """Whether each image is of a category.

@@ -10,7 +10,7 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, Float64, UInt8
 from numpy import ndarray
 from torch import Tensor, nn
 

@@ -274,9 +274,7 @@ class TestEveryFormatThatCanBeWritten:
 
 
 @pytest.mark.parametrize("each", [*WRITTEN, *OF_SPIKES], ids=lambda each: each.extensions[0])
-def test_a_failing_writer_leaves_the_old_file(
-    tmp_path: Path, each: Format, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_writer_leaves_the_old_file(tmp_path: Path, each: Format, monkeypatch: pytest.MonkeyPatch) -> None:
     file = written(each, tmp_path / f"r{each.extensions[0]}")
     before = file.read_bytes()
 

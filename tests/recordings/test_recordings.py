@@ -3,6 +3,7 @@
 import math
 from dataclasses import fields
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -55,14 +56,17 @@ def test_numbers_and_mean():
     np.testing.assert_array_equal(found.mean, [[2.0, 20.0], [4.0, 20.0], [4.0, NAN]])
 
 
-def test_the_mean_is_computed_once_and_nobody_changes_it():
-    found = recording(halves=np.ones((2, 3, 2)))
-    assert found.mean is found.mean
-    for array in (found.mean, found.responses, found.halves):
+def test_the_mean_is_computed_once_and_nobody_changes_it(monkeypatch):
+    counted = Mock(wraps=nanmean)
+    monkeypatch.setattr("captum_shared.recordings.recording.nanmean", counted)
+    made = recording(halves=np.ones((2, 3, 2)))
+    made.mean[:] = 7
+    np.testing.assert_array_equal(made.mean, [[2.0, 20.0], [4.0, 20.0], [4.0, NAN]])
+    assert counted.call_count == 1
+    for array in (made.responses, made.halves):
         with pytest.raises(ValueError, match="read-only"):
             array[0, 0] = 7
-    np.testing.assert_array_equal(found.mean, [[2.0, 20.0], [4.0, 20.0], [4.0, NAN]])
-    np.testing.assert_array_equal(found.select(images=["cup"]).mean, [[4.0, 20.0]])
+    np.testing.assert_array_equal(made.select(images=["cup"]).mean, [[4.0, 20.0]])
 
 
 @given(arrays(np.float64, (3, 2, 4), elements=st.floats(-1e6, 1e6) | st.just(NAN)), st.integers(0, 2))
@@ -77,7 +81,8 @@ def test_means_leave_out_what_is_missing(values, axis):
 
 def test_a_recording_has_what_a_file_has():
     """What there is one of per image or neuron is read, written, checked and selected by these fields alone."""
-    of_recordings, of_files = ({each.name: each.metadata["axes"] for each in fields(kind)} for kind in (Recording, Contents))
+    axes = ({each.name: each.metadata["axes"] for each in fields(kind)} for kind in (Recording, Contents))
+    of_recordings, of_files = axes
     assert of_recordings.pop("paths") == of_files.pop("filenames") == ("image",)
     assert of_recordings == of_files
 
