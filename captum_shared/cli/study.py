@@ -19,34 +19,41 @@ from captum_shared.study.settings import StudySettings
 from captum_shared.synthetic.recording import RECORDING_FORMATS, simulate_recording
 
 
-@app.command()
+@app.command(
+    epilog="Example, after captum-shared simulate --output world: captum-shared study world/recording.nc --images "
+    "world/images --preferred creature --model embedded --layer features --output study"
+)
 @told
 def study(
-    recording: Annotated[Path, typer.Argument(help=f"Responses, in a file {', '.join(EXTENSIONS)}.")],
-    images: Annotated[Path, typer.Option(help="Folder of the images.")],
-    preferred: Annotated[str, typer.Option(help="The preferred category; all others are out of category.")],
-    model: Annotated[list[str], typer.Option(help="A model of torchvision, or 'embedded'; again to compare models.")],
+    recording: Annotated[Path, typer.Argument(help=f"File of responses: {', '.join(EXTENSIONS)}.")],
+    images: Annotated[Path, typer.Option(help="Folder with the images.")],
+    preferred: Annotated[str, typer.Option(help="Preferred category; all others are out of category.")],
+    model: Annotated[list[str], typer.Option(help="Model of torchvision, or 'embedded'; repeat it to compare models.")],
     output: Annotated[Path, typer.Option(help="Folder for study.json, maps.npz, the readouts and the figures.")],
-    layer: Annotated[list[str], typer.Option(help="Where to cut the network; one for all models or one each.")],
+    layer: Annotated[list[str], typer.Option(help="Layer to cut the network at; one for all models, or one for each.")],
     weights: Annotated[
         list[str] | None,
-        typer.Option(help="DEFAULT, another entry of torchvision, or a file; one a model but embedded."),
+        typer.Option(help="DEFAULT, another weights entry of torchvision, or a file; for each model but embedded."),
     ] = None,
-    pool: Annotated[Pool, typer.Option(help="How positions are summarised.")] = "average",
-    stimuli: Annotated[Path | None, typer.Option(help="CSV of stimulus_id, filename, category.")] = None,
-    window: Annotated[tuple[float, float], typer.Option(help="Seconds after onset to count spikes in (NWB).")] = (
+    pool: Annotated[Pool, typer.Option(help="How the positions of the layer are summarised.")] = "average",
+    stimuli: Annotated[
+        Path | None, typer.Option(help="CSV file with the columns stimulus_id, filename and category.")
+    ] = None,
+    window: Annotated[
+        tuple[float, float], typer.Option(help="Seconds after onset in which spikes are counted (NWB only).")
+    ] = (
         0.05,
         0.25,
     ),
-    strong: Annotated[int, typer.Option(help="Strongest objects to explain for each neuron.")] = 2,
-    dissimilar: Annotated[int, typer.Option(help="Strong objects without a similar reference.")] = 1,
-    weak: Annotated[int, typer.Option(help="Weakest objects.")] = 1,
-    driver_fraction: Annotated[float, typer.Option(help="Share of the images that count as drivers.")] = 0.25,
-    center: Annotated[bool, typer.Option("--center", help="Centre the features (the paper does not).")] = False,
-    folds: Annotated[int, typer.Option(help="Of the cross-validation.")] = 10,
-    steps: Annotated[int, typer.Option(help="Of Integrated Gradients.")] = 24,
-    seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps ...")] = "cpu",
+    strong: Annotated[int, typer.Option(help="Number of strongest objects to explain for each neuron.")] = 2,
+    dissimilar: Annotated[int, typer.Option(help="Number of strong objects that resemble no reference.")] = 1,
+    weak: Annotated[int, typer.Option(help="Number of weakest objects to explain.")] = 1,
+    driver_fraction: Annotated[float, typer.Option(help="Share of images that count as drivers of a neuron.")] = 0.25,
+    center: Annotated[bool, typer.Option("--center", help="Centre the features, which the paper does not.")] = False,
+    folds: Annotated[int, typer.Option(help="Number of folds of the cross-validation.")] = 10,
+    steps: Annotated[int, typer.Option(help="Number of steps of Integrated Gradients.")] = 24,
+    seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
+    device: Annotated[str, typer.Option(help="Device to compute on, such as cpu, cuda or mps.")] = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the study in the output folder.")] = False,
     figures: Annotated[FigureFormat, typer.Option(help="Format of the figures.")] = "png",
 ) -> None:
@@ -57,9 +64,9 @@ def study(
     encoders = _encoders(model, weights or [], layer)
     loaded = Recording.load(recording, images=images, stimuli=stimuli, window=window)
     results: list[StudyResult] = []
-    for place, (name, file, cut) in enumerate(encoders):
+    for name, file, cut in encoders:
         features = encoder_by_name(name, cut, weights=file, pool=pool)
-        folder = output / f"{name}-{cut}" if place else output
+        folder = output / f"{name}-{cut}" if results else output
         results.append(
             run_study(
                 loaded,
@@ -68,7 +75,7 @@ def study(
                 output=folder,
                 model=name,
                 resume=resume,
-                pairs_of=results[0] if place else None,
+                pairs_of=results[0] if results else None,
             )
         )
     names = [f"{name}, {cut}" for name, _, cut in encoders]
@@ -77,7 +84,7 @@ def study(
     typer.echo(f"Wrote study.json, maps.npz, readout.safetensors and {len(written)} figures to {output}.")
 
 
-@app.command()
+@app.command(epilog="Example: captum-shared simulate --output world")
 @told
 def simulate(
     output: Annotated[Path, typer.Option(help="Folder for the images, the recording and the truth.")],
@@ -85,9 +92,9 @@ def simulate(
         str,
         typer.Option("--format", metavar="|".join(RECORDING_FORMATS), help="Format of the recording."),
     ] = "nc",
-    neurons: Annotated[int, typer.Option(min=1, help="How many neurons, in two regions.")] = 96,
-    creatures: Annotated[int, typer.Option(min=1, help="How many images of the preferred category.")] = 400,
-    artefacts: Annotated[int, typer.Option(min=1, help="How many other images.")] = 400,
+    neurons: Annotated[int, typer.Option(min=1, help="Number of neurons, in two regions.")] = 96,
+    creatures: Annotated[int, typer.Option(min=1, help="Number of images of the preferred category.")] = 400,
+    artefacts: Annotated[int, typer.Option(min=1, help="Number of other images.")] = 400,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the images and the recording.")] = 0,
 ) -> None:
     """Simulate a recording in a drawn world, to try everything without data of one's own."""
@@ -120,10 +127,12 @@ def _encoders(
         )
     files = iter(weights)
     cuts = list(layers) * (len(models) if len(layers) == 1 else 1)
-    found = [(model, None if model == EMBEDDED else next(files), cut) for model, cut in zip(models, cuts, strict=True)]
-    if len({(model, cut) for model, _, cut in found}) < len(found):
+    encoders = [
+        (model, None if model == EMBEDDED else next(files), cut) for model, cut in zip(models, cuts, strict=True)
+    ]
+    if len({(model, cut) for model, _, cut in encoders}) < len(encoders):
         raise ValueError("Expected models that differ in name or layer, got one twice: leave one out.")
-    return found
+    return encoders
 
 
 def _print_summary(results: Sequence[StudyResult], names: Sequence[str]) -> None:

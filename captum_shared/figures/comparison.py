@@ -81,8 +81,10 @@ def architectures_figure(results: Sequence[StudyResult], names: Sequence[str]) -
             return sentence_figure(why_none(result))
     common = common_pairs(results)
     neurons = [neuron.name for neuron in best_encoded(results[0].included) if neuron.name in common][:_N_SHOWN]
-    shown = [[_maps(result, name, at) for result, at in zip(results, common[name][0], strict=True)] for name in neurons]
-    numbered = {f"network {at}": f"network {at}: {name}" for at, name in enumerate(names, start=1)}
+    shown = [
+        [_maps(result, name, index) for result, index in zip(results, common[name][0], strict=True)] for name in neurons
+    ]
+    numbered = {f"network {number}": f"network {number}: {name}" for number, name in enumerate(names, start=1)}
     couples = {f"{a + 1} vs. {b + 1}": (a, b) for a, b in itertools.combinations(range(len(results)), 2)}
     measured = [
         "rank correlation "

@@ -100,8 +100,8 @@ def _judgements(result: StudyResult) -> tuple[_Judgement, _Judgement]:
 
 
 def _draw_correlations(axes: Axes, result: StudyResult, judgement: _Judgement) -> None:
-    places, size = slots(by_region(result)), mark_size(result)
-    included = [places[neuron.name] for neuron in result.included]
+    positions, size = slots(by_region(result)), mark_size(result)
+    included = [positions[neuron.name] for neuron in result.included]
     axes.plot(
         included,
         numbers(result.included, judgement.correlation),
@@ -126,13 +126,13 @@ def _draw_correlations(axes: Axes, result: StudyResult, judgement: _Judgement) -
 
 
 def _draw_means(axes: Axes, groups: dict[str, Sequence[NeuronResult]], judgement: _Judgement) -> None:
-    for at, neurons in enumerate(groups.values()):
+    for column, neurons in enumerate(groups.values()):
         for name, shift, style, colour in (
             (judgement.correlation, -0.2, judgement.marker, judgement.colour),
             (judgement.reliability, 0.2, "_", BLACK),
         ):
             mean, error, _ = _mean(neurons, name)
-            axes.errorbar(at + shift, mean, error, fmt=style, color=colour, markersize=3, linewidth=1)
+            axes.errorbar(column + shift, mean, error, fmt=style, color=colour, markersize=3, linewidth=1)
     _draw_interval(axes, judgement)
     labels = [f"{shortened(name, 12)} ({len(neurons)})" for name, neurons in groups.items()]
     axes.set_xticks(range(len(groups)), labels, rotation=90, fontsize=FONT)

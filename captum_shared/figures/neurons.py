@@ -116,14 +116,14 @@ def slots(groups: Mapping[str, Sequence[NeuronResult]]) -> dict[str, float]:
         groups: neurons by region.
 
     Returns:
-        Place on the axis by name of the neuron; neighbours are 1 apart.
+        Position on the axis by name of the neuron; neighbours are 1 apart.
     """
     gap = _gap(groups)
-    places: dict[str, float] = {}
+    positions: dict[str, float] = {}
     for region, neurons in enumerate(groups.values()):
         for neuron in neurons:
-            places[neuron.name] = len(places) + region * gap
-    return places
+            positions[neuron.name] = len(positions) + region * gap
+    return positions
 
 
 def mark_size(result: StudyResult) -> float:
@@ -145,14 +145,16 @@ def label_neurons(axes: Axes, groups: Mapping[str, Sequence[NeuronResult]]) -> N
         axes: axes with neurons across.
         groups: neurons by region.
     """
-    places = slots(groups)
-    if len(places) <= _NAMED:
-        axes.set_xticks(list(places.values()), [shortened(name, 14) for name in places], rotation=90, fontsize=FONT)
+    positions = slots(groups)
+    if len(positions) <= _NAMED:
+        axes.set_xticks(
+            list(positions.values()), [shortened(name, 14) for name in positions], rotation=90, fontsize=FONT
+        )
         axes.set_xlabel("neuron", fontsize=FONT)
     else:
         axes.set_xticks([])
-        axes.set_xlabel(f"{len(places)} neurons, in each region the best encoded first", fontsize=FONT)
-    axes.set_xlim(-1, max(places.values()) + 1)
+        axes.set_xlabel(f"{len(positions)} neurons, in each region the best encoded first", fontsize=FONT)
+    axes.set_xlim(-1, max(positions.values()) + 1)
 
 
 def name_regions(axes: Axes, groups: Mapping[str, Sequence[NeuronResult]]) -> None:
@@ -162,11 +164,11 @@ def name_regions(axes: Axes, groups: Mapping[str, Sequence[NeuronResult]]) -> No
         axes: axes with neurons across.
         groups: neurons by region.
     """
-    places = slots(groups)
-    room = _ACROSS * CHARACTERS / (max(places.values()) + 2)
+    positions = slots(groups)
+    room = _ACROSS * CHARACTERS / (max(positions.values()) + 2)
     above = axes.get_xaxis_transform()
     for region, neurons in groups.items():
-        first, last = places[neurons[0].name], places[neurons[-1].name]
+        first, last = positions[neurons[0].name], positions[neurons[-1].name]
         name = shortened(region, max(int(room * (last - first + 1)), 1))
         axes.text((first + last) / 2, 1.01, name, fontsize=FONT, ha="center", va="bottom", transform=above)
         if region != list(groups)[-1]:
@@ -180,8 +182,8 @@ def draw_excluded(axes: Axes, result: StudyResult) -> None:
         axes: axes with neurons across.
         result: the study.
     """
-    places = slots(by_region(result))
-    left_out = [places[neuron.name] for neuron in result.neurons if neuron.excluded]
+    positions = slots(by_region(result))
+    left_out = [positions[neuron.name] for neuron in result.neurons if neuron.excluded]
     if left_out:
         foot, transform = [0.03] * len(left_out), axes.get_xaxis_transform()
         axes.plot(left_out, foot, "x", color=GREY, markersize=3, transform=transform, label="excluded")

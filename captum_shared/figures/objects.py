@@ -120,10 +120,10 @@ def _pages(result: StudyResult, region: str, per_figure: int) -> Iterator[Figure
 
 def _by_kind(result: StudyResult, neuron: NeuronResult) -> dict[Kind, PairMaps]:
     """The first pair of each kind that a neuron has."""
-    found: dict[Kind, PairMaps] = {}
+    first: dict[Kind, PairMaps] = {}
     for index, pair in enumerate(neuron.pairs):
-        found.setdefault(pair.kind, PairMaps(result, neuron, index))
-    return found
+        first.setdefault(pair.kind, PairMaps(result, neuron, index))
+    return first
 
 
 def _panel_row(maps: PairMaps, norm: Normalize) -> TileRow:

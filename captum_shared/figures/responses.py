@@ -68,17 +68,17 @@ def response_figure(result: StudyResult) -> Figure:
 
 
 def _draw_responses(axes: Axes, result: StudyResult, means: dict[str, str]) -> None:
-    places, size = slots(by_region(result)), mark_size(result)
-    shown = [(places[neuron.name], response) for neuron in result.included for response in _shown(neuron)]
+    positions, size = slots(by_region(result)), mark_size(result)
+    shown = [(positions[neuron.name], response) for neuron in result.included for response in _shown(neuron)]
     axes.plot(*_points(shown).T, "o", color=BLUE, markersize=size, markeredgewidth=0, label="shown objects")
-    at = np.asarray([places[neuron.name] for neuron in result.included])
+    across = np.asarray([positions[neuron.name] for neuron in result.included])
     styles: tuple[dict[str, Any], ...] = (
         {"marker": "s", "color": BLACK, "fillstyle": "none", "markeredgewidth": 0.6},
         {"marker": "^", "color": ORANGE, "markeredgewidth": 0},
     )
     for (mean, label), shift, style in zip(means.items(), (-0.2, 0.2), styles, strict=True):
         values = numbers(result.included, mean)
-        axes.plot(at + shift, values, linestyle="", markersize=size, label=f"mean, {label}", **style)
+        axes.plot(across + shift, values, linestyle="", markersize=size, label=f"mean, {label}", **style)
     plain_axes(axes)
     draw_excluded(axes, result)
     name_regions(axes, by_region(result))

@@ -33,7 +33,7 @@ class PairMaps:
     Attributes:
         result: the study.
         neuron: the neuron.
-        index: position of the pair among its pairs.
+        index: of the pair among its pairs.
         jacobian: ``"gradient"`` or ``"integrated_gradients"``.
     """
 
@@ -115,9 +115,9 @@ def side_groups(columns: Sequence[tuple[PairMaps, Normalize]]) -> list[list[Tile
     return [
         [
             Tile(columns[0][0].picture(side)),
-            *(Tile(maps.picture(side), heat[at], norm) for (maps, norm), heat in zip(columns, heats, strict=True)),
+            *(Tile(maps.picture(side), heat[index], norm) for (maps, norm), heat in zip(columns, heats, strict=True)),
         ]
-        for at, side in enumerate(SIDES)
+        for index, side in enumerate(SIDES)
     ]
 
 
@@ -145,17 +145,17 @@ def tile_page(
     across = (width - 2 * MARGIN - (len(columns) - 1) * _COLUMN_GAP) / len(columns)
     side = _side(columns[0][0], across)
     top, lines = _TITLE, wrapped(note)
-    bars_at = top + max(sum(_height(row, side) for row in rows) for rows in columns)
-    bottom = max(bars_at + _BAR, top + _SUMMARY * summaries)
+    bars_top = top + max(sum(_height(row, side) for row in rows) for rows in columns)
+    bottom = max(bars_top + _BAR, top + _SUMMARY * summaries)
     figure = new_figure(bottom + LINE * (lines.count("\n") + 1) + MARGIN)
     write(figure, title, MARGIN, MARGIN / 2, fontsize=9, weight="bold")
-    for at, rows in enumerate(columns):
-        _draw_rows(figure, rows, MARGIN + at * (across + _COLUMN_GAP), top, side=side)
-    _draw_bars(figure, bars, bars_at, width=width)
+    for index, rows in enumerate(columns):
+        _draw_rows(figure, rows, MARGIN + index * (across + _COLUMN_GAP), top, side=side)
+    _draw_bars(figure, bars, bars_top, width=width)
     write(figure, lines, MARGIN, bottom)
     left, each = width + 0.5, (bottom - top) / max(summaries, 1)
     free = {"width": WIDTH - MARGIN - left, "height": each - 0.5}
-    return figure, [place(figure, left, top + LINE + at * each, **free) for at in range(summaries)]
+    return figure, [place(figure, left, top + LINE + index * each, **free) for index in range(summaries)]
 
 
 def _side(row: TileRow, width: float) -> float:
@@ -181,15 +181,15 @@ def _draw_rows(figure: Figure, rows: Sequence[TileRow], left: float, top: float,
         heading = shortened(row.heading, int(0.85 * CHARACTERS * width * len(row.groups)))
         write(figure, heading, left, top + _HEADING_GAP, weight="bold")
         above = top + _above(row)
-        for at, group in enumerate(row.groups):
-            start = left + at * (width + _GROUP_GAP)
+        for index, group in enumerate(row.groups):
+            start = left + index * (width + _GROUP_GAP)
             for column, tile in enumerate(group):
                 _draw_tile(figure, tile, start + column * (side + _GAP), above, side=side)
-            for column, head in enumerate(row.heads[at] if row.heads else ()):
+            for column, head in enumerate(row.heads[index] if row.heads else ()):
                 middle = start + column * (side + _GAP) + side / 2
                 write(figure, shortened(head, int(CHARACTERS * side)), middle, above - LINE, ha="center")
             if row.captions:
-                write(figure, row.captions[at], start, above + side + 0.02)
+                write(figure, row.captions[index], start, above + side + 0.02)
         top += _height(row, side)
 
 
@@ -204,7 +204,7 @@ def _draw_tile(figure: Figure, tile: Tile, left: float, top: float, *, side: flo
 
 def _draw_bars(figure: Figure, bars: Mapping[str, Normalize], top: float, *, width: float) -> None:
     room = (width - MARGIN) / len(bars)
-    for at, (label, norm) in enumerate(bars.items()):
-        axes = place(figure, 2 * MARGIN + at * room, top + LINE, width=min(room - 4 * MARGIN, 3.0), height=0.1)
+    for index, (label, norm) in enumerate(bars.items()):
+        axes = place(figure, 2 * MARGIN + index * room, top + LINE, width=min(room - 4 * MARGIN, 3.0), height=0.1)
         bar = colour_bar(figure, norm, cax=axes, extend="max")
         bar.ax.set_title(shortened(label, int(CHARACTERS * room)), fontsize=FONT, pad=2, loc="left")
