@@ -31,8 +31,10 @@ from captum_shared.figures import (
 from captum_shared.study.result import StudyResult
 
 REFERENCES = Path(__file__).parent / "references"
-TOLERANCE = 4.0
-"""Root mean square over pixels and colours, of 255: what versions of Matplotlib differ by in small type."""
+TOLERANCE = 1.0
+"""Root mean square over pixels and colours, of 255; a change of the colour map makes 8 and more, of a scale 12."""
+OLDEST = (3, 11)
+"""Earlier versions of Matplotlib set type and round pixels otherwise: 3.7 differs by 25 to 42."""
 DPI = 48
 RAMP = np.linspace(0, 1, SIZE * SIZE, dtype=np.float32).reshape(SIZE, SIZE)
 
@@ -72,13 +74,16 @@ FIGURES: dict[str, Callable[[Path], Figure]] = {
     "pair": pair_of_panels,
     "encoding": lambda folder: encoding_figure(toy(folder)),
     "responses": lambda folder: response_figure(toy(folder)),
-    "faint": lambda folder: faint_figure(toy(folder), n_neurons=2),
+    "faint": lambda folder: faint_figure(toy(folder), n_neurons=1),
     "pair_panels": lambda folder: next(iter(pair_panels_figure(toy(folder), "IT"))),
     "integrated_gradients": integrated_gradients,
     "architectures": architectures,
 }
 
 
+@pytest.mark.skipif(
+    tuple(map(int, matplotlib.__version__.split(".")[:2])) < OLDEST, reason="the figures are stored as 3.11 draws them"
+)
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_looks_as_it_did(tmp_path: Path, name: str) -> None:
     drawn, stored = tmp_path / f"{name}.png", REFERENCES / f"{name}.png"
