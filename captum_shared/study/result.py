@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import weakref
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -168,6 +169,7 @@ class StudyResult:
     def _opened(self) -> tuple[NpzFile, dict[str, dict[str, str]]]:
         """The file with maps and pictures, opened once, and its members by name."""
         archive = np.load(self.map_file)
+        weakref.finalize(self, archive.close)
         return archive, {
             what: {name: f"{what}/{member:05d}" for member, name in enumerate(archive[f"{what}_names"].tolist())}
             for what in ("maps", "pictures")

@@ -1,7 +1,9 @@
 """``captum-shared simulate`` and ``study``, as a user types them."""
 
+import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,10 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 from captum_shared.cli import app
+from captum_shared.encoders.by_name import encoder_by_name
+from captum_shared.recordings.recording import Recording
 from captum_shared.study.result import StudyResult
+from captum_shared.study.run import run_study
+from captum_shared.study.settings import StudySettings
 
 pytestmark = pytest.mark.usefixtures("as_installed")
 FORMATS = ("nc", "npz", "csv", "parquet", "h5", "nwb")
@@ -26,10 +33,10 @@ def run(*arguments: str | Path) -> Result:
 
 
 def arguments(recording: Path, output: Path, *others: str) -> list[str]:
-    given = ["study", str(recording), "--images", str(recording.parent / "images"), "--preferred", "creature"]
+    typed = ["study", str(recording), "--images", str(recording.parent / "images"), "--preferred", "creature"]
     if "--model" not in others:
-        given += ["--model", "embedded", "--layer", "features"]
-    return [*given, "--output", str(output), "--steps", "4", *others]
+        typed += ["--model", "embedded", "--layer", "features"]
+    return [*typed, "--output", str(output), "--steps", "4", *others]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -53,18 +60,22 @@ def finished(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-def test_the_study_is_all_there(finished: Path) -> None:
+def test_the_study_is_that_of_the_library(recording: Path, finished: Path, tmp_path: Path) -> None:
+    loaded = Recording.load(recording, images=recording.parent / "images")
+    features, settings = encoder_by_name("embedded", "features"), StudySettings("creature", n_steps=4)
+    expected = run_study(loaded, features, settings, output=tmp_path / "out", model="embedded", progress=False)
     study = json.loads((finished / "study.json").read_text())
-    assert {"settings", "versions", "seed", "null_interval", "neurons"} <= set(study)
-    assert len(study["neurons"]) == 6
-    for neuron in study["neurons"]:
-        assert {"name", "region", "heldout_correlation", "ooc_correlation", "reliability", "pairs"} <= set(neuron)
-        for pair in neuron["pairs"]:
-            assert {"image", "reference", "response", "similarity", "intensity", "gradient_ig_correlation"} <= set(pair)
-            assert pair["image"].startswith("artefact")
-            assert pair["reference"].startswith("creature")
-        assert [pair["kind"] for pair in neuron["pairs"]] == ["strong", "strong", "dissimilar", "weak"]
-    assert {neuron["region"] for neuron in study["neurons"]} == {"anterior", "posterior"}
+    assert study.keys() == {"settings", "versions", "seed", "null_interval", "ooc_null_interval", "neurons"}
+    assert study["settings"] == expected.settings
+    assert study["null_interval"] == pytest.approx(expected.null_interval)
+    correlations = {neuron.name: neuron.heldout_correlation for neuron in expected.neurons}
+    assert {neuron["name"]: neuron["heldout_correlation"] for neuron in study["neurons"]} == correlations
+    for written, neuron in zip(study["neurons"], expected.neurons, strict=True):
+        assert written == json.loads(json.dumps(dataclasses.asdict(neuron)))
+        assert [pair["kind"] for pair in written["pairs"]] == ["strong", "strong", "dissimilar", "weak"]
+        assert {pair["image"].split("_")[0] for pair in written["pairs"]} == {"artefact"}
+        assert {pair["reference"].split("_")[0] for pair in written["pairs"]} == {"creature"}
+        np.testing.assert_array_equal(StudyResult.load(finished).maps(neuron.name), expected.maps(neuron.name))
     assert str(finished.parent) not in (finished / "study.json").read_text()
     with np.load(finished / "maps.npz") as maps:
         assert maps["axes"].tolist() == ["pair", "side", "jacobian", "row", "column"]
@@ -72,6 +83,28 @@ def test_the_study_is_all_there(finished: Path) -> None:
     figures = {path.stem for path in (finished / "figures").iterdir()}
     pages = {"pairs_anterior_1", "pairs_posterior_1"}
     assert figures == {"encoding", "responses", "faint", "integrated_gradients"} | pages
+
+
+def test_the_summary_has_the_means(finished: Path, recording: Path) -> None:
+    result = run(*arguments(recording, finished, "--resume"))
+    assert result.exit_code == 0, result.output
+    study = json.loads((finished / "study.json").read_text())
+    for name in ("heldout_correlation", "ooc_correlation", "reliability", "ooc_reliability"):
+        mean = np.mean([neuron[name] for neuron in study["neurons"]])
+        assert f"mean {name.replace('_', ' ')}: {mean:.2f} (n = 6)" in result.output
+
+
+def test_the_examples_in_the_help_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    small = {"simulate": SMALL, "study": ("--steps", "4"), "explain": ()}
+    for name, quicker in small.items():
+        example = re.fullmatch(r"Example.*: captum-shared (.*)", commands[name].epilog).group(1)  # type: ignore[union-attr]
+        result = run(*example.split(), *quicker)
+        assert result.exit_code == 0, result.output
+    assert Path("world/recording.nc").exists()
+    assert len(StudyResult.load("study").included) == 6
+    assert Path("pair.npz").exists()
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
@@ -112,6 +145,8 @@ def test_two_networks_explain_the_same_pairs(recording: Path, tmp_path: Path) ->
     first, second = (StudyResult.load(tmp_path / "study" / name) for name in ("", "embedded-features.9"))
     assert [pair.image for pair in first.neurons[0].pairs] == [pair.image for pair in second.neurons[0].pairs]
     assert second.settings["layer"] == "features.9"
+    assert second.settings["pairs_of"] != first.settings.get("pairs_of")
+    assert not np.allclose(first.maps(first.neurons[0].name), second.maps(first.neurons[0].name))
     assert (tmp_path / "study" / "figures" / "architectures.png").exists()
 
 
@@ -129,11 +164,11 @@ def test_two_networks_explain_the_same_pairs(recording: Path, tmp_path: Path) ->
     ],
 )
 def test_wrong_arguments_get_a_sentence(recording: Path, tmp_path: Path, change: list[str], sentence: str) -> None:
-    given = arguments(recording, tmp_path / "study")
-    for flag in {word for word in change if word.startswith("--")} & set(given):
-        place = given.index(flag)
-        del given[place : place + 2]
-    result = run(*given, *change)
+    typed = arguments(recording, tmp_path / "study")
+    for flag in {word for word in change if word.startswith("--")} & set(typed):
+        index = typed.index(flag)
+        del typed[index : index + 2]
+    result = run(*typed, *change)
     assert result.exit_code == 2
     assert sentence in result.output
     assert "Traceback" not in result.output
