@@ -49,7 +49,7 @@ def attribution_of(
         >>> type(attribution_of(SharedProjection(similarity), Saliency, None)).__name__
         'Saliency'
     """
-    if isinstance(jacobian, str) and jacobian == "gradient":
+    if jacobian == "gradient":
         return None
     build: Any = IntegratedGradients if jacobian == "integrated_gradients" else jacobian
     if not callable(build):

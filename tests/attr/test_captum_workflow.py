@@ -84,6 +84,22 @@ def test_noise_tunnel_over_integrated_gradients_with_baselines_and_deltas() -> N
     torch.testing.assert_close(delta, torch.cat((expected_delta.repeat_interleave(2), expected_delta)))
 
 
+def test_noise_tunnel_over_a_class_with_arguments_of_its_own() -> None:
+    method = ParallelSharedAttribution(small_similarity(), Occlusion)
+    arguments = {"sliding_window_shapes": ((3, 5, 5), (3, 5, 5)), "strides": ((3, 5, 5), (3, 5, 5))}
+    options = {"target": 1, "baselines": (0.2, -0.1), "jacobian_arguments": arguments}
+    found = NoiseTunnel(method).attribute(pair(), nt_samples=2, stdevs=(0.0, 0.0), **options)
+    similarity = small_similarity()
+    h = similarity.shared_weights(*pair(), 1)
+    for one, x, baseline in zip(found, pair(), (0.2, -0.1), strict=True):
+        for corner in ((slice(0, 5), slice(0, 5)), (slice(5, 10), slice(0, 5))):
+            hidden = x.clone()
+            hidden[:, :, corner[0], corner[1]] = baseline
+            lost = (h * (encode(x) - encode(hidden))).sum(1).detach()
+            area = one[:, :, corner[0], corner[1]]
+            torch.testing.assert_close(area, lost[:, None, None, None].expand_as(area), rtol=1e-5, atol=1e-7)
+
+
 def test_noise_tunnel_over_a_layer_smooths_the_maps_of_noisy_pairs() -> None:
     similarity = small_similarity()
     torch.manual_seed(0)
