@@ -316,6 +316,35 @@ def test_at_a_layer_of_a_model_that_cannot_be_traced_the_map_is_gradient_times_a
         torch.testing.assert_close(one, layer_maps(model, "first", "second", h, x))
 
 
+class Overwriting(nn.Module):
+    """Calls one convolution twice and overwrites its output, as encoders do that are no LatentFeatures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.again = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        once = self.relu(self.again(self.relu(self.first(images))))
+        return self.relu(self.again(once)).mean((2, 3))
+
+
+@pytest.mark.parametrize("layer", ["first", "again"])
+def test_at_a_layer_that_is_overwritten_or_called_twice_the_map_is_of_its_last_output(layer: str) -> None:
+    encoder = Randomised(2)(Overwriting)
+    similarity = NeuronSimilarity(encoder, readout(4))
+    h = similarity.shared_weights(*pair(), 1)
+    found = LayerSharedAttribution(similarity, layer).attribute(pair(), target=1)
+    for one, x in zip(found, pair(), strict=True):
+        first = encoder.first(x)
+        last = encoder.again(encoder.again(first.relu()).relu())
+        activation = (first if layer == "first" else last).detach().requires_grad_()
+        rest = encoder.again(encoder.again(activation.relu()).relu()) if layer == "first" else activation
+        (gradient,) = torch.autograd.grad((h * rest.relu().mean((2, 3))).sum(), activation)
+        assert bool((activation < 0).any())
+        torch.testing.assert_close(one, gradient * activation.detach())
+
+
 def test_maps_at_a_layer_are_brought_to_the_size_of_the_image() -> None:
     similarity = small_similarity()
     coarse = LayerSharedAttribution(similarity).attribute(pair(), target=1)[0].sum(1, keepdim=True)

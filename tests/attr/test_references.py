@@ -37,6 +37,14 @@ def test_search_equals_a_loop_over_all_drivers(images: Tensor, weight: Tensor, t
         assert match.similarities[row].tolist() == pytest.approx([scores[i] for i in best], abs=1e-12)
 
 
+def test_images_pass_through_the_encoder_a_batch_at_a_time(images: Tensor, weight: Tensor) -> None:
+    encoder, lengths = nn.Flatten(), []
+    encoder.register_forward_hook(lambda *call: lengths.append(len(call[2])))
+    bank = ReferenceBank(NeuronSimilarity(encoder, LinearReadout(weight)), images, batch_size=5)
+    bank.search(images[:6], target=0)
+    assert lengths == [5, 5, 2, 5, 1]
+
+
 def test_a_missing_response_is_predicted_and_a_recorded_one_kept(images: Tensor, weight: Tensor) -> None:
     responses = 100 + images @ weight.T
     holed = responses.clone()
