@@ -334,8 +334,9 @@ def test_at_a_layer_that_is_overwritten_or_called_twice_the_map_is_of_its_last_o
     encoder = Randomised(2)(Overwriting)
     similarity = NeuronSimilarity(encoder, readout(4))
     h = similarity.shared_weights(*pair(), 1)
-    found = LayerSharedAttribution(similarity, layer).attribute(pair(), target=1)
-    for one, x in zip(found, pair(), strict=True):
+    times = LayerSharedAttribution(similarity, layer).attribute(pair(), target=1)
+    plain = LayerSharedAttribution(similarity, layer, multiply_by_inputs=False).attribute(pair(), target=1)
+    for one, other, x in zip(times, plain, pair(), strict=True):
         first = encoder.first(x)
         last = encoder.again(encoder.again(first.relu()).relu())
         activation = (first if layer == "first" else last).detach().requires_grad_()
@@ -343,6 +344,7 @@ def test_at_a_layer_that_is_overwritten_or_called_twice_the_map_is_of_its_last_o
         (gradient,) = torch.autograd.grad((h * rest.relu().mean((2, 3))).sum(), activation)
         assert bool((activation < 0).any())
         torch.testing.assert_close(one, gradient * activation.detach())
+        torch.testing.assert_close(other, gradient)
 
 
 def test_maps_at_a_layer_are_brought_to_the_size_of_the_image() -> None:

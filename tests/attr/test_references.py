@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -102,6 +104,7 @@ def test_known_features_find_what_the_images_find_without_the_network(recorded: 
     assert torch.equal(match.similarities, slow.similarities)
     assert torch.equal(bank.responses, expected.responses)
     assert not bank.responses.requires_grad
+    assert torch.equal(copy.deepcopy(bank).responses, bank.responses)  # which needs features without their graph
     assert not match.similarities.requires_grad
 
 
