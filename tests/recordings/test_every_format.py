@@ -202,7 +202,8 @@ class TestEveryFormat:
             str(error.value).split("extensions ")[1].split(", got")[0].rstrip(".").split(", ")
             for error in (raised, refused)
         )
-        study, simulate = (CliRunner().invoke(app, [name, "--help"]).output for name in ("study", "simulate"))
+        runner = CliRunner(env={"COLUMNS": "300"})
+        study, simulate = (runner.invoke(app, [name, "--help"]).output for name in ("study", "simulate"))
         for extension in each.extensions:
             assert extension in readable
             assert (extension in writable) == bool(each.write)
@@ -233,11 +234,11 @@ class TestEveryFormatThatCanBeWritten:
         if each.halves:
             assert_same(self.saved_and_loaded(expected, file), expected)
         else:
-            with pytest.raises(ValueError, match=r"no place for the halves .* Save it as \.nc, \.npz .*or \.h5"):
+            with pytest.raises(ValueError, match=r"no place for the halves .* Save it as \.nc, .* or \.\w+\.$"):
                 expected.save(file)
             assert not list(tmp_path.iterdir())
 
-    @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         responses=arrays(np.float64, (2, 3, 2), elements=st.floats(allow_infinity=False)),
         names=st.lists(

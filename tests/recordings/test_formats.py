@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from captum_shared.recordings.formats.contents import Contents
 from captum_shared.recordings.formats.presentations import Presentations
+from captum_shared.recordings.formats.stimulus_table import StimulusTable
 from captum_shared.recordings.recording import Recording
 
 NAN = np.nan
@@ -28,9 +29,9 @@ def test_named_arrays(tmp_path, suffix):
                     file[name] = value
         return tmp_path / f"r.{suffix}"
 
-    found = Recording.load(write(responses=[[1, 2], [3, 4]], stimulus_id=[8, 7], extra=[[0]]))
-    assert (found.stimulus_ids, found.neuron_names, found.regions) == (("8", "7"), ("0", "1"), ("", ""))
-    np.testing.assert_array_equal(found.responses, [[[1.0, 2.0], [3.0, 4.0]]])
+    loaded = Recording.load(write(responses=[[1, 2], [3, 4]], stimulus_id=[8, 7], extra=[[0]]))
+    assert (loaded.stimulus_ids, loaded.neuron_names, loaded.regions) == (("8", "7"), ("0", "1"), ("", ""))
+    np.testing.assert_array_equal(loaded.responses, [[[1.0, 2.0], [3.0, 4.0]]])
     for wrong, text in [
         ({"Responses": [[1.0]], "stimulus_id": [1]}, r"Expected responses.* in .*got Responses, stimulus_id: rename"),
         ({"other": [1.0]}, r"optionally .*category.*got other"),
@@ -50,8 +51,8 @@ def test_numpy_rows_without_identifiers_are_those_of_the_table(tmp_path):
     with pytest.raises(ValueError, match=r"a table of the images of .*got none: write .*r.csv with the columns"):
         Recording.load(tmp_path / "r.npy")
     (tmp_path / "r.csv").write_text("stimulus_id,filename,category\ncup,c.png,object\nhand,h.png,body\n")
-    found = Recording.load(tmp_path / "r.npy")
-    assert (found.stimulus_ids, found.mean.tolist()) == (("cup", "hand"), [[1.0], [2.0]])
+    loaded = Recording.load(tmp_path / "r.npy")
+    assert (loaded.stimulus_ids, loaded.mean.tolist()) == (("cup", "hand"), [[1.0], [2.0]])
     np.save(tmp_path / "r.npy", np.ones((3, 1)))
     with pytest.raises(ValueError, match=r"responses to the 2 images of .*r.csv, row by row, got 3 rows"):
         Recording.load(tmp_path / "r.npy")
@@ -61,6 +62,22 @@ def test_numpy_objects_are_refused(tmp_path):
     np.savez(tmp_path / "r.npz", responses=np.eye(2), stimulus_id=np.array(["a", "b"], dtype=object))
     with pytest.raises(ValueError, match=r"Object arrays cannot be loaded"):
         Recording.load(tmp_path / "r.npz")
+
+
+def test_a_table_of_images_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    table = StimulusTable(tmp_path / "stimuli.csv", ("007", "7"), categories=("body", "a, b"))
+    table.write()
+    assert (tmp_path / "stimuli.csv").read_text() == '"stimulus_id","category"\n"007","body"\n"7","a, b"\n'
+
+    def full_disk(self: pd.DataFrame, path: Path, **_: object) -> None:
+        path.write_text("half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        StimulusTable(tmp_path / "stimuli.csv", ("8",)).write()
+    assert (tmp_path / "stimuli.csv").read_text().splitlines()[1:] == ['"007","body"', '"7","a, b"']
+    assert [path.name for path in tmp_path.iterdir()] == ["stimuli.csv"]
 
 
 presentations = st.integers(2, 12).flatmap(
@@ -75,15 +92,15 @@ presentations = st.integers(2, 12).flatmap(
 @given(presentations)
 def test_repetitions_are_averaged_as_pandas_does(shown):
     responses, images, phases = shown
-    found = Presentations(responses, tuple(images), ("A", "B"), ("", ""), ("", ""), phases=tuple(phases)).averaged()
+    means = Presentations(responses, tuple(images), ("A", "B"), ("", ""), ("", ""), phases=tuple(phases)).averaged()
     table = pd.DataFrame(responses).assign(phase=phases, image=images).groupby(["phase", "image"]).mean()
     labels = sorted(set(phases))
-    assert found.stimulus_ids == tuple(dict.fromkeys(images))
+    assert means.stimulus_ids == tuple(dict.fromkeys(images))
     for p, phase in enumerate(labels):
-        for i, image in enumerate(found.stimulus_ids):
+        for i, image in enumerate(means.stimulus_ids):
             expected = table.loc[phase, image] if (phase, image) in table.index else [NAN, NAN]
-            np.testing.assert_allclose(found.responses[p, i], expected, rtol=1e-12, atol=1e-9)
-    assert (found.halves is not None) == (len(labels) == 1 and len(set(images)) < len(images))
+            np.testing.assert_allclose(means.responses[p, i], expected, rtol=1e-12, atol=1e-9)
+    assert (means.halves is not None) == (len(labels) == 1 and len(set(images)) < len(images))
 
 
 @given(presentations, st.randoms(use_true_random=False))

@@ -27,27 +27,27 @@ def test_a_long_table_by_hand(tmp_path):
 -2e-3,B,7,M1,IT,2,1,
 NaN,A,7,M1,V4,2,1,
 """
-    found = Recording.load(csv(tmp_path, content))
-    assert (found.stimulus_ids, found.neuron_names) == (("007", "7"), ("A", "B"))
-    assert (found.regions, found.subjects) == (("V4", "IT"), ("M1", "M1"))
-    np.testing.assert_array_equal(found.responses, [[[1.0, NAN], [NAN, NAN]], [[4.0, NAN], [NAN, -0.002]]])
-    assert found.halves is None
+    loaded = Recording.load(csv(tmp_path, content))
+    assert (loaded.stimulus_ids, loaded.neuron_names) == (("007", "7"), ("A", "B"))
+    assert (loaded.regions, loaded.subjects) == (("V4", "IT"), ("M1", "M1"))
+    np.testing.assert_array_equal(loaded.responses, [[[1.0, NAN], [NAN, NAN]], [[4.0, NAN], [NAN, -0.002]]])
+    assert loaded.halves is None
 
 
 def test_rows_without_a_number_of_the_repetition_are_repetitions_in_their_order(tmp_path):
     rows = ["a,A,1", "a,B,10", "b,A,5", "a,A,2", "a,A,6", "a,B,20"]
-    found = Recording.load(csv(tmp_path, "\n".join(["stimulus_id,neuroid_id,response", *rows])))
-    np.testing.assert_array_equal(found.responses, [[[3.0, 15.0], [5.0, NAN]]])
-    np.testing.assert_array_equal(found.halves, [[[3.5, 10.0], [5.0, NAN]], [[2.0, 20.0], [NAN, NAN]]])
+    loaded = Recording.load(csv(tmp_path, "\n".join(["stimulus_id,neuroid_id,response", *rows])))
+    np.testing.assert_array_equal(loaded.responses, [[[3.0, 15.0], [5.0, NAN]]])
+    np.testing.assert_array_equal(loaded.halves, [[[3.5, 10.0], [5.0, NAN]], [[2.0, 20.0], [NAN, NAN]]])
 
 
 def test_repetitions_and_phases_are_in_the_order_of_their_numbers(tmp_path):
     rows = ["a,A,10,9,1", "a,A,9,9,2", "a,A,9,10,3", "a,A,2,9,4"]
-    found = Recording.load(csv(tmp_path, "\n".join(["stimulus_id,neuroid_id,repetition,phase,response", *rows])))
-    np.testing.assert_array_equal(found.responses, [[[7 / 3]], [[3.0]]])
+    loaded = Recording.load(csv(tmp_path, "\n".join(["stimulus_id,neuroid_id,repetition,phase,response", *rows])))
+    np.testing.assert_array_equal(loaded.responses, [[[7 / 3]], [[3.0]]])
     rows = [row for row in rows if ",9,3" not in row and ",10,3" not in row]
-    found = Recording.load(csv(tmp_path, "\n".join(["stimulus_id,neuroid_id,repetition,phase,response", *rows])))
-    np.testing.assert_array_equal(found.halves, [[[2.5]], [[2.0]]])  # 4 (number 2) and 1 (10); 2 (number 9)
+    loaded = Recording.load(csv(tmp_path, "\n".join(["stimulus_id,neuroid_id,repetition,phase,response", *rows])))
+    np.testing.assert_array_equal(loaded.halves, [[[2.5]], [[2.0]]])  # 4 (number 2) and 1 (10); 2 (number 9)
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,10 @@ def test_parquet_by_hand(tmp_path):
         "other": [[1], [2], [3]],
     }
     pd.DataFrame(columns).to_parquet(tmp_path / "r.parquet")
-    found = Recording.load(tmp_path / "r.parquet")
-    assert found.stimulus_ids == ("7", "8")
-    np.testing.assert_array_equal(found.responses, [[[2.5], [NAN]]])
-    np.testing.assert_array_equal(found.halves, [[[4.0], [NAN]], [[1.0], [NAN]]])
+    loaded = Recording.load(tmp_path / "r.parquet")
+    assert loaded.stimulus_ids == ("7", "8")
+    np.testing.assert_array_equal(loaded.responses, [[[2.5], [NAN]]])
+    np.testing.assert_array_equal(loaded.halves, [[[4.0], [NAN]], [[1.0], [NAN]]])
 
 
 @pytest.mark.parametrize(
@@ -148,12 +148,12 @@ EXPECTED = [[2.0, 20.0], [6.0, 70.0]]
 
 
 def test_an_assembly(tmp_path):
-    found = Recording.load(written(assembly(), tmp_path / "r.nc"))
-    assert (found.stimulus_ids, found.categories) == (("hand", "cup"), ("", ""))
-    assert found.neuron_names == ("Tito_L_P_5_0", "Chabo_L_M_5_9")
-    assert (found.regions, found.subjects) == (("IT", "V4"), ("Tito", "Chabo"))
-    np.testing.assert_array_equal(found.responses, [EXPECTED])
-    np.testing.assert_array_equal(found.halves, [[[3.0, 30.0], [5.0, NAN]], [[1.0, 10.0], [7.0, 70.0]]])
+    loaded = Recording.load(written(assembly(), tmp_path / "r.nc"))
+    assert (loaded.stimulus_ids, loaded.categories) == (("hand", "cup"), ("", ""))
+    assert loaded.neuron_names == ("Tito_L_P_5_0", "Chabo_L_M_5_9")
+    assert (loaded.regions, loaded.subjects) == (("IT", "V4"), ("Tito", "Chabo"))
+    np.testing.assert_array_equal(loaded.responses, [EXPECTED])
+    np.testing.assert_array_equal(loaded.halves, [[[3.0, 30.0], [5.0, NAN]], [[1.0, 10.0], [7.0, 70.0]]])
 
 
 def test_an_assembly_without_time_in_another_order_of_its_dimensions(tmp_path):
@@ -165,18 +165,18 @@ def test_the_coordinates_of_older_assemblies(tmp_path):
     array = assembly(category_name=("presentation", ["body", "object"] * 2))
     flat = array.reset_index(["presentation", "neuroid", "time_bin"])
     flat.rename(stimulus_id="image_id", subject="animal").to_netcdf(tmp_path / "r.nc", engine="h5netcdf")
-    found = Recording.load(tmp_path / "r.nc")
-    assert (found.stimulus_ids, found.categories) == (("hand", "cup"), ("body", "object"))
-    assert found.subjects == ("Tito", "Chabo")
+    loaded = Recording.load(tmp_path / "r.nc")
+    assert (loaded.stimulus_ids, loaded.categories) == (("hand", "cup"), ("body", "object"))
+    assert loaded.subjects == ("Tito", "Chabo")
 
 
 def test_an_assembly_of_two_phases_in_which_identifiers_are_numbers(tmp_path):
     flat = assembly().reset_index(["presentation", "neuroid", "time_bin"]).drop_vars("repetition")
     numbers = {"stimulus_id": ("presentation", [3, 4, 3, 4]), "neuroid_id": ("neuroid", [0.0, 1.0])}
     flat.assign_coords(phase=("presentation", [2, 2, 1, 1]), **numbers).to_netcdf(tmp_path / "r.nc", engine="h5netcdf")
-    found = Recording.load(tmp_path / "r.nc")
-    assert (found.stimulus_ids, found.neuron_names) == (("3", "4"), ("0", "1"))
-    np.testing.assert_array_equal(found.responses, [[[3.0, 30.0], [7.0, 70.0]], [[1.0, 10.0], [5.0, NAN]]])
+    loaded = Recording.load(tmp_path / "r.nc")
+    assert (loaded.stimulus_ids, loaded.neuron_names) == (("3", "4"), ("0", "1"))
+    np.testing.assert_array_equal(loaded.responses, [[[3.0, 30.0], [7.0, 70.0]], [[1.0, 10.0], [5.0, NAN]]])
 
 
 def test_several_time_bins_are_refused_with_the_remedy(tmp_path):
@@ -186,8 +186,8 @@ def test_several_time_bins_are_refused_with_the_remedy(tmp_path):
     remedied = assembly(time_bins=2).isel(time_bin=[0])
     np.testing.assert_array_equal(Recording.load(written(remedied, tmp_path / "first.nc")).responses, [EXPECTED])
     remedied = assembly(time_bins=2).mean("time_bin")
-    found = Recording.load(written(remedied, tmp_path / "mean.nc"))
-    np.testing.assert_array_equal(found.responses, [np.add(EXPECTED, 50.0)])
+    loaded = Recording.load(written(remedied, tmp_path / "mean.nc"))
+    np.testing.assert_array_equal(loaded.responses, [np.add(EXPECTED, 50.0)])
 
 
 @pytest.mark.parametrize(

@@ -48,11 +48,11 @@ def test_spikes_are_counted_in_the_half_open_window(tmp_path):
     with_trials(nwb, images=("hand", "cup", "hand"))
     nwb.add_unit(spike_times=[0.25, 0.5, 0.74, 0.75, 1.26, 2.3, 2.4, 2.5])
     nwb.add_unit(spike_times=[])
-    found = Recording.load(saved(nwb, tmp_path / "r.nwb"), window=(0.25, 0.75))
-    assert (found.stimulus_ids, found.neuron_names) == (("hand", "cup"), ("0", "1"))
-    assert (found.regions, found.subjects) == (("", ""), ("", ""))
-    np.testing.assert_array_equal(found.responses, [[[6.0, 0.0], [2.0, 0.0]]])
-    np.testing.assert_array_equal(found.halves, [[[6.0, 0.0], [2.0, 0.0]], [[6.0, 0.0], [NAN, NAN]]])
+    loaded = Recording.load(saved(nwb, tmp_path / "r.nwb"), window=(0.25, 0.75))
+    assert (loaded.stimulus_ids, loaded.neuron_names) == (("hand", "cup"), ("0", "1"))
+    assert (loaded.regions, loaded.subjects) == (("", ""), ("", ""))
+    np.testing.assert_array_equal(loaded.responses, [[[6.0, 0.0], [2.0, 0.0]]])
+    np.testing.assert_array_equal(loaded.halves, [[[6.0, 0.0], [2.0, 0.0]], [[6.0, 0.0], [NAN, NAN]]])
 
 
 def test_written_spikes_are_counted(tmp_path):
@@ -60,10 +60,10 @@ def test_written_spikes_are_counted(tmp_path):
     names, regions = ["A", "B"], ["IT", ""]
     spikes = [np.array([0.06, 0.24, 1.1]), np.array([0.1])]
     write_spikes(tmp_path / "r.nwb", Spikes(spikes, shown, names, regions, "M1"))
-    found = Recording.load(tmp_path / "r.nwb")
-    assert (found.neuron_names, found.regions, found.subjects) == (("A", "B"), ("IT", ""), ("M1", "M1"))
-    assert (found.stimulus_ids, found.categories) == (("hand", "cup"), ("body", "object"))
-    np.testing.assert_array_equal(found.responses, [[[NAN, NAN], [5.0, 0.0]], [[10.0, 5.0], [NAN, NAN]]])
+    loaded = Recording.load(tmp_path / "r.nwb")
+    assert (loaded.neuron_names, loaded.regions, loaded.subjects) == (("A", "B"), ("IT", ""), ("M1", "M1"))
+    assert (loaded.stimulus_ids, loaded.categories) == (("hand", "cup"), ("body", "object"))
+    np.testing.assert_array_equal(loaded.responses, [[[NAN, NAN], [5.0, 0.0]], [[10.0, 5.0], [NAN, NAN]]])
     with pytest.raises(FileNotFoundError, match=r"missing: 'h.png', 'c.png'"):
         Recording.load(tmp_path / "r.nwb", images=tmp_path)
 
@@ -90,9 +90,9 @@ def test_other_names_of_the_image(tmp_path, column):
     nwb = session()
     with_trials(nwb, column)
     with_units(nwb)
-    found = Recording.load(saved(nwb, tmp_path / "r.nwb"))
-    assert found.stimulus_ids == ("hand", "cup")
-    np.testing.assert_array_equal(found.mean, [[10.0, 0.0], [0.0, 5.0]])
+    loaded = Recording.load(saved(nwb, tmp_path / "r.nwb"))
+    assert loaded.stimulus_ids == ("hand", "cup")
+    np.testing.assert_array_equal(loaded.mean, [[10.0, 0.0], [0.0, 5.0]])
 
 
 def test_a_table_of_presentations_where_trials_do_not_name_the_image(tmp_path):
@@ -105,9 +105,9 @@ def test_a_table_of_presentations_where_trials_do_not_name_the_image(tmp_path):
     for onset, (kind, frame) in enumerate([("natural_scenes", 7.0), ("natural_scenes", 12.0), ("gray", NAN)]):
         shown.add_interval(start_time=float(onset), stop_time=onset + 0.5, stimulus_name=kind, frame=frame)
     nwb.add_time_intervals(shown)
-    found = Recording.load(saved(nwb, tmp_path / "r.nwb"))
-    assert found.stimulus_ids == ("7", "12")
-    np.testing.assert_array_equal(found.mean, [[10.0, 0.0], [0.0, 5.0]])
+    loaded = Recording.load(saved(nwb, tmp_path / "r.nwb"))
+    assert loaded.stimulus_ids == ("7", "12")
+    np.testing.assert_array_equal(loaded.mean, [[10.0, 0.0], [0.0, 5.0]])
 
 
 def test_two_tables_of_presentations_are_refused_unless_one_is_trials(tmp_path):
@@ -151,16 +151,16 @@ def test_regions_and_names_of_units_and_the_subject(tmp_path):
     nwb.add_unit_column("unit_name", "name")
     nwb.add_unit_column("brain_area", "area")
     nwb.add_unit(spike_times=[0.1], unit_name="ch01", brain_area="TE")
-    found = Recording.load(saved(nwb, tmp_path / "r.nwb"))
-    assert (found.neuron_names, found.regions, found.subjects) == (("ch01",), ("TE",), ("M7",))
+    loaded = Recording.load(saved(nwb, tmp_path / "r.nwb"))
+    assert (loaded.neuron_names, loaded.regions, loaded.subjects) == (("ch01",), ("TE",), ("M7",))
 
 
 def test_a_unit_that_was_not_observed_has_no_response(tmp_path):
     nwb = session()
     with_trials(nwb, images=("hand", "cup", "face"))
     nwb.add_unit(spike_times=[0.1, 1.1], obs_intervals=[[0.0, 0.5], [1.1, 2.5]])
-    found = Recording.load(saved(nwb, tmp_path / "r.nwb"))
-    np.testing.assert_array_equal(found.mean, [[5.0], [NAN], [0.0]])
+    loaded = Recording.load(saved(nwb, tmp_path / "r.nwb"))
+    np.testing.assert_array_equal(loaded.mean, [[5.0], [NAN], [0.0]])
 
 
 def test_without_what_is_needed(tmp_path):
@@ -210,8 +210,8 @@ def test_a_session_of_usual_size_takes_seconds(tmp_path):
     names = [str(unit) for unit in range(100)]
     write_spikes(tmp_path / "r.nwb", Spikes(spikes, shown, names, [""] * 100, "M1"))
     start = time.perf_counter()
-    found = Recording.load(tmp_path / "r.nwb")
+    loaded = Recording.load(tmp_path / "r.nwb")
     assert time.perf_counter() - start < 10
-    first = [onset for onset, image in zip(onsets, images, strict=True) if image == found.stimulus_ids[5]]
+    first = [onset for onset, image in zip(onsets, images, strict=True) if image == loaded.stimulus_ids[5]]
     counts = [np.sum((spikes[3] >= onset + 0.05) & (spikes[3] < onset + 0.25)) for onset in first]
-    np.testing.assert_allclose(found.mean[5, 3], np.mean(counts) / 0.2, rtol=1e-12)
+    np.testing.assert_allclose(loaded.mean[5, 3], np.mean(counts) / 0.2, rtol=1e-12)

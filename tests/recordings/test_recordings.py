@@ -51,9 +51,9 @@ def write_responses(path: Path, identifiers: tuple[str, ...] = IMAGES) -> Path:
 
 
 def test_numbers_and_mean():
-    found = recording()
-    assert (found.n_phases, found.n_images, found.n_neurons) == (2, 3, 2)
-    np.testing.assert_array_equal(found.mean, [[2.0, 20.0], [4.0, 20.0], [4.0, NAN]])
+    made = recording()
+    assert (made.n_phases, made.n_images, made.n_neurons) == (2, 3, 2)
+    np.testing.assert_array_equal(made.mean, [[2.0, 20.0], [4.0, 20.0], [4.0, NAN]])
 
 
 def test_the_mean_is_computed_once_and_nobody_changes_it(monkeypatch):
@@ -89,9 +89,9 @@ def test_a_recording_has_what_a_file_has():
 
 def test_a_recording_is_not_changed_through_the_array_it_was_made_of():
     responses = np.ones((1, 3, 2))
-    found = recording(responses=responses)
+    made = recording(responses=responses)
     responses[:] = 0
-    assert (found.responses == 1).all()
+    assert (made.responses == 1).all()
 
 
 def test_category():
@@ -104,21 +104,25 @@ def test_category():
 def test_images_are_selected_by_mask_position_or_identifier(images):
     halves = np.arange(12.0).reshape(2, 3, 2)
     paths = tuple(Path(name) for name in IMAGES)
-    found = recording(halves=halves, paths=paths).select(images=images)
-    assert found.stimulus_ids == ("cup", "face")
-    assert found.categories == ("object", "body")
-    assert found.paths == paths[1:]
-    assert found.neuron_names == ("A", "B")
-    np.testing.assert_array_equal(found.responses, recording().responses[:, 1:])
-    np.testing.assert_array_equal(found.halves, halves[:, 1:])
+    selected = recording(halves=halves, paths=paths).select(images=images)
+    assert selected.stimulus_ids == ("cup", "face")
+    assert selected.categories == ("object", "body")
+    assert selected.paths == paths[1:]
+    assert selected.neuron_names == ("A", "B")
+    np.testing.assert_array_equal(selected.responses, recording().responses[:, 1:])
+    np.testing.assert_array_equal(selected.halves, halves[:, 1:])
 
 
 def test_neurons_are_selected_in_the_order_asked_for():
-    found = recording(halves=np.arange(12.0).reshape(2, 3, 2)).select(neurons=["B", "A"], images=[2, 0])
-    assert (found.neuron_names, found.regions, found.subjects) == (("B", "A"), ("anterior", "posterior"), ("M2", "M1"))
-    assert found.stimulus_ids == ("face", "hand")
-    np.testing.assert_array_equal(found.responses, [[[NAN, 3.0], [10.0, 1.0]], [[NAN, 5.0], [30.0, 3.0]]])
-    np.testing.assert_array_equal(found.halves, [[[5.0, 4.0], [1.0, 0.0]], [[11.0, 10.0], [7.0, 6.0]]])
+    selected = recording(halves=np.arange(12.0).reshape(2, 3, 2)).select(neurons=["B", "A"], images=[2, 0])
+    assert (selected.neuron_names, selected.regions, selected.subjects) == (
+        ("B", "A"),
+        ("anterior", "posterior"),
+        ("M2", "M1"),
+    )
+    assert selected.stimulus_ids == ("face", "hand")
+    np.testing.assert_array_equal(selected.responses, [[[NAN, 3.0], [10.0, 1.0]], [[NAN, 5.0], [30.0, 3.0]]])
+    np.testing.assert_array_equal(selected.halves, [[[5.0, 4.0], [1.0, 0.0]], [[11.0, 10.0], [7.0, 6.0]]])
 
 
 @pytest.mark.parametrize(
@@ -177,20 +181,20 @@ def test_ten_of_many_repeated_identifiers_are_listed():
 def test_images_are_matched_by_identifier_never_by_row(tmp_path):
     write_table(tmp_path / "stimuli.csv", "face,f.png,face\nunseen,u.png,body\nhand,h.png,body\ncup,c.png,object\n")
     write_images(tmp_path, "c.png", "f.png", "h.png")
-    found = Recording.load(write_responses(tmp_path / "r.npz"))
-    assert found.stimulus_ids == ("face", "hand", "cup")
-    assert found.categories == ("face", "body", "object")
-    assert found.paths == tuple(tmp_path / name for name in ("f.png", "h.png", "c.png"))
-    np.testing.assert_array_equal(found.mean[:, 0], [3.0, 1.0, 2.0])
-    pixels = found.load_images(rgb_preprocess(2))[:, 0, 0, 0]
+    loaded = Recording.load(write_responses(tmp_path / "r.npz"))
+    assert loaded.stimulus_ids == ("face", "hand", "cup")
+    assert loaded.categories == ("face", "body", "object")
+    assert loaded.paths == tuple(tmp_path / name for name in ("f.png", "h.png", "c.png"))
+    np.testing.assert_array_equal(loaded.mean[:, 0], [3.0, 1.0, 2.0])
+    pixels = loaded.load_images(rgb_preprocess(2))[:, 0, 0, 0]
     torch.testing.assert_close(pixels, torch.tensor([10 / 255, 20 / 255, 0.0]))
 
 
 def test_the_table_is_looked_for_where_it_says(tmp_path):
     file = write_responses(tmp_path / "r.npz")
     (tmp_path / "images").mkdir()
-    for number, place in enumerate(("stimuli.csv", "r.csv", "images/stimuli.csv", "other.csv")):
-        write_table(tmp_path / place, "".join(f"{name},{name}.png,category {number}\n" for name in IMAGES))
+    for number, table in enumerate(("stimuli.csv", "r.csv", "images/stimuli.csv", "other.csv")):
+        write_table(tmp_path / table, "".join(f"{name},{name}.png,category {number}\n" for name in IMAGES))
     write_images(tmp_path, *(f"images/{name}.png" for name in IMAGES), *(f"{name}.png" for name in IMAGES))
     images, table = tmp_path / "images", tmp_path / "other.csv"
     assert Recording.load(file, images=images, stimuli=table).categories[0] == "category 3"
@@ -214,9 +218,9 @@ def test_a_long_table_of_the_same_name_is_not_taken_for_the_table_of_the_images(
 def test_without_a_table_files_are_found_by_name(tmp_path, suffix):
     write_images(tmp_path / "images", "body/hand.png", "object/cup.png", "face.png", "body/unseen.png")
     file = write_responses(tmp_path / "r.npz", tuple(name + suffix for name in IMAGES))
-    found = Recording.load(file, images=tmp_path / "images")
-    assert found.categories == ("body", "object", "")
-    assert [path.name for path in found.paths] == ["hand.png", "cup.png", "face.png"]
+    loaded = Recording.load(file, images=tmp_path / "images")
+    assert loaded.categories == ("body", "object", "")
+    assert [path.name for path in loaded.paths] == ["hand.png", "cup.png", "face.png"]
 
 
 def test_without_a_table_files_are_found_by_their_path_where_names_repeat(tmp_path):
@@ -230,9 +234,9 @@ def test_without_a_table_files_are_found_by_their_path_where_names_repeat(tmp_pa
 def test_a_table_without_file_names_leaves_the_files_to_the_identifiers(tmp_path):
     (tmp_path / "stimuli.csv").write_text("category,stimulus_id\nanimate,hand\nanimate,face\nthing,cup\n")
     write_images(tmp_path / "images", "a/hand.png", "b/cup.png", "face.png")
-    found = Recording.load(write_responses(tmp_path / "r.npz"), images=tmp_path / "images")
-    assert found.categories == ("animate", "animate", "thing")
-    assert [path.name for path in found.paths] == ["hand.png", "face.png", "cup.png"]
+    loaded = Recording.load(write_responses(tmp_path / "r.npz"), images=tmp_path / "images")
+    assert loaded.categories == ("animate", "animate", "thing")
+    assert [path.name for path in loaded.paths] == ["hand.png", "face.png", "cup.png"]
 
 
 def test_identifiers_that_nobody_knows_are_listed(tmp_path):
