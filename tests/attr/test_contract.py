@@ -147,6 +147,17 @@ def test_maps_are_contiguous_for_images_that_are_not(jacobian: Any) -> None:
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("multiply", [True, False])
+def test_maps_of_a_layer_are_contiguous_for_networks_of_any_memory_layout(multiply: bool) -> None:
+    similarity = small_similarity().to(memory_format=torch.channels_last)
+    inputs = tuple(x.to(memory_format=torch.channels_last) for x in pair())
+    for layer in (None, "features.1"):
+        method = LayerSharedAttribution(similarity, layer, multiply_by_inputs=multiply)
+        assert all(one.is_contiguous() for one in method.attribute(inputs, target=1))
+        found = backpropagate(similarity, inputs, 1, layer=layer)
+        assert all(one.is_contiguous() for one in (*found.pixel_maps, *found.layer_maps))
+
+
 REFUSED = {
     "list": (lambda x, r: [x, r], TypeError, "must be a pair of tensors .* got a list"),
     "tensor": (lambda x, r: x, TypeError, "must be a pair of tensors .* got a Tensor"),

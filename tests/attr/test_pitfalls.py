@@ -61,6 +61,16 @@ def test_attribution_leaves_an_encoder_in_training_mode_as_it_is(jacobian: str) 
     assert int(encoder[2].num_batches_tracked) == 0
 
 
+def test_a_delta_computed_afterwards_is_that_of_evaluation_and_leaves_training_mode_as_it_is() -> None:
+    encoder = flat_encoder()
+    method = ParallelSharedAttribution(similarity_of(encoder), "integrated_gradients")
+    pair = torch.rand(4, 3, 2, 2), torch.rand(4, 3, 2, 2)
+    maps, delta = method.attribute(pair, target=0, return_convergence_delta=True)
+    torch.testing.assert_close(method.compute_convergence_delta(maps, None, pair, target=0), delta)
+    assert encoder[2].training
+    assert int(encoder[2].num_batches_tracked) == 0
+
+
 def test_twins_stay_tied_whatever_happens_to_the_encoder() -> None:
     encoder, images = flat_encoder().eval(), torch.rand(3, 3, 2, 2)
     similarity = similarity_of(encoder)
