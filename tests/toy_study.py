@@ -16,17 +16,17 @@ SIZE = 8
 ALL_KINDS = ("strong", "strong", "dissimilar", "weak")
 
 
-def neuron(place: int, kinds: tuple[str, ...] = ALL_KINDS, **changes: object) -> NeuronResult:
+def neuron(index: int, kinds: tuple[str, ...] = ALL_KINDS, **changes: object) -> NeuronResult:
     """A neuron whose numbers all differ, from each other and from those of other neurons."""
-    first = 0.01 * place
+    first = 0.01 * index
     pairs = tuple(
         PairResult(
-            kind, f"object{at}", f"body{at}", 20.0 + place + at, 30 + first, 0.6 - 0.1 * at, first + 1e-3 * at, 0.9
+            kind, f"object{row}", f"body{row}", 20.0 + index + row, 30 + first, 0.6 - 0.1 * row, first + 1e-3 * row, 0.9
         )
-        for at, kind in enumerate(kinds)
+        for row, kind in enumerate(kinds)
     )
     made = NeuronResult(
-        f"n{place}",
+        f"n{index}",
         "IT",
         "",
         "",
@@ -34,8 +34,8 @@ def neuron(place: int, kinds: tuple[str, ...] = ALL_KINDS, **changes: object) ->
         0.2 + first,
         0.8 + first,
         0.7 + first,
-        30.0 + place,
-        10.0 + place,
+        30.0 + index,
+        10.0 + index,
         (),
         pairs,
     )
@@ -47,11 +47,11 @@ def study(
 ) -> StudyResult:
     """A study whose neuron k has maps of ramps that end at k + 1 for gradients and at 10 (k + 1) for the others."""
     ramp = np.linspace(0, 1, size * size, dtype=np.float32).reshape(size, size)
-    own = maps or (lambda place: (place + 1) * ramp * np.array([1, 10], np.float32)[:, None, None])
+    own = maps or (lambda index: (index + 1) * ramp * np.array([1, 10], np.float32)[:, None, None])
     kept = [entry for entry in neurons if entry.pairs]
     shapes = [(len(entry.pairs), len(SIDES), len(JACOBIANS), size, size) for entry in kept]
-    arrays = {f"maps/{at:05d}": np.broadcast_to(own(at), shape) for at, shape in enumerate(shapes)}
-    names = [f"{what}{at}" for what in ("object", "body") for at in range(6)]
+    arrays = {f"maps/{index:05d}": np.broadcast_to(own(index), shape) for index, shape in enumerate(shapes)}
+    names = [f"{what}{row}" for what in ("object", "body") for row in range(6)]
     pictures = np.random.default_rng(0).integers(0, 256, (len(names), size, size, 3), dtype=np.uint8)
     file = folder / "maps.npz"
     np.savez(
@@ -62,7 +62,7 @@ def study(
         sides=SIDES,
         jacobians=JACOBIANS,
         **arrays,
-        **{f"pictures/{at:05d}": picture for at, picture in enumerate(pictures)},
+        **{f"pictures/{index:05d}": picture for index, picture in enumerate(pictures)},
     )
     return StudyResult({"preferred": "body"}, {}, 0, (-0.2, 0.21), (-0.1, 0.11), tuple(neurons), file)
 

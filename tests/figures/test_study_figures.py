@@ -1,6 +1,7 @@
 """The figures of a study: what they show are the numbers of the result."""
 
 import dataclasses
+import gc
 import math
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from captum_shared.figures import (
     pair_panels_figure,
     response_figure,
     save_figure,
+    write_figures,
 )
 from captum_shared.study.result import StudyResult
 
@@ -86,8 +88,8 @@ def test_means_leave_out_the_excluded_and_the_unknown(two_regions: StudyResult) 
 
 def test_excluded_neurons_are_marked_at_their_place(two_regions: StudyResult) -> None:
     for axes in (*encoding_figure(two_regions).axes[::2], response_figure(two_regions).axes[0]):
-        (place,) = marks(axes, "excluded").get_xdata()
-        assert place > marks(axes, axes.get_lines()[0].get_label()).get_xdata().max()
+        (position,) = marks(axes, "excluded").get_xdata()
+        assert position > marks(axes, axes.get_lines()[0].get_label()).get_xdata().max()
 
 
 def test_one_neuron_has_a_mean_without_an_error(tmp_path: Path) -> None:
@@ -97,7 +99,7 @@ def test_one_neuron_has_a_mean_without_an_error(tmp_path: Path) -> None:
 
 
 def test_many_neurons_are_counted_and_not_named(tmp_path: Path) -> None:
-    axes = encoding_figure(study(tmp_path, [neuron(place) for place in range(41)])).axes[2]
+    axes = encoding_figure(study(tmp_path, [neuron(index) for index in range(41)])).axes[2]
     assert axes.get_xticklabels() == []
     assert axes.get_xlabel().startswith("41 neurons")
 
@@ -124,7 +126,7 @@ def test_an_unknown_mean_is_left_out_of_the_count(tmp_path: Path) -> None:
 
 
 def test_all_maps_of_a_region_are_on_one_scale_over_all_pages(tmp_path: Path) -> None:
-    result = study(tmp_path, [neuron(place, ("weak", "strong")) for place in range(5)])
+    result = study(tmp_path, [neuron(index, ("weak", "strong")) for index in range(5)])
     pages = list(pair_panels_figure(result, "IT", per_figure=2))
     drawn = [overlay for page in pages for overlay in overlays(page)]
     assert [heat.max() for heat, _ in drawn] == [
@@ -167,7 +169,7 @@ def test_neurons_without_a_strong_pair_or_of_other_regions_are_not_in_the_panels
 
 
 def test_maps_of_zeros_are_bare_and_do_not_count_for_the_scale(tmp_path: Path) -> None:
-    result = study(tmp_path, [neuron(place) for place in range(3)], maps=lambda at: np.float32(2.0 * (at == 1)))
+    result = study(tmp_path, [neuron(index) for index in range(3)], maps=lambda row: np.float32(2.0 * (row == 1)))
     (page,) = pair_panels_figure(result, "IT")
     assert {norm.vmax for _, norm in overlays(page)} == {2}
     opacity = [float(np.max(axes.images[1].get_alpha())) for axes in page.axes if len(axes.images) == 2]
@@ -234,12 +236,29 @@ def every_figure(result: StudyResult) -> dict[str, Figure]:
         "faint": faint_figure(result),
         "integrated gradients": integrated_gradients_figure(result),
         "architectures": architectures_figure([result, result], ["one", "a network with a rather long name"]),
-        **{f"panels {at}": page for at, page in enumerate(panels)},
+        **{f"panels {number}": page for number, page in enumerate(panels)},
     }
 
 
+def test_all_figures_open_the_file_of_maps_once_and_close_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = study(tmp_path, [neuron(index) for index in range(3)])
+    opened = []
+    load = np.load
+    monkeypatch.setattr(np, "load", lambda *arguments: opened.append(load(*arguments)) or opened[-1])
+    written = write_figures([result], ["one"], tmp_path / "figures")
+    assert len(written) == 5
+    assert len(opened) == 1
+    assert not opened[0].fid.closed
+    file = opened.pop().fid
+    cycle: list[object] = [result]
+    cycle.append(cycle)
+    del result, cycle
+    gc.collect()
+    assert file.closed
+
+
 def test_a_study_of_excluded_neurons_gives_sentences(tmp_path: Path) -> None:
-    result = study(tmp_path, [neuron(place, (), excluded="silent") for place in range(2)])
+    result = study(tmp_path, [neuron(index, (), excluded="silent") for index in range(2)])
     for name, figure in every_figure(result).items():
         (sentence,) = texts(figure)
         assert "takes part" in sentence, name
@@ -256,8 +275,8 @@ def test_a_study_without_pairs_says_so(tmp_path: Path) -> None:
 def test_figures_are_legible_and_within_the_page(tmp_path: Path, n_neurons: int) -> None:
     long = {"name": "subject_Red_array_4_channel_{}_unit_2_sorted", "region": "a region with a name of some length {}"}
     neurons = [
-        neuron(place, name=long["name"].format(place), region=long["region"].format(place * 7 // n_neurons))
-        for place in range(n_neurons)
+        neuron(index, name=long["name"].format(index), region=long["region"].format(index * 7 // n_neurons))
+        for index in range(n_neurons)
     ]
     result = study(tmp_path, neurons[:1] + [dataclasses.replace(entry, reliability=math.nan) for entry in neurons[1:]])
     drawn = every_figure(result) if n_neurons <= 12 else {"a": encoding_figure(result), "b": response_figure(result)}
