@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.testing.compare import compare_images
 from toy_study import SIZE, neuron, study
 
+from captum_shared.evaluation.tasks.preferences import CategoryNeuron, MethodMaps, Photograph
 from captum_shared.figures import (
     Panel,
     architectures_figure,
@@ -26,6 +27,7 @@ from captum_shared.figures import (
     integrated_gradients_figure,
     pair_figure,
     pair_panels_figure,
+    preferences_figure,
     response_figure,
 )
 from captum_shared.study.result import StudyResult
@@ -70,6 +72,20 @@ def integrated_gradients(folder: Path) -> Figure:
     return integrated_gradients_figure(dataclasses.replace(result, neurons=neurons))
 
 
+def preferences(_: Path) -> Figure:
+    across, down = torch.meshgrid(torch.linspace(0, 1, 6), torch.linspace(0, 1, 6), indexing="xy")
+    image, reference, *examples = (
+        Photograph(f"{name}.png", name, 20.0 + len(name), torch.stack([across, down, share * across]))
+        for name, share in (("wild_canine", 0.2), ("dog", 0.5), ("dog", 0.7), ("dog", 1.0))
+    )
+    maps = (
+        MethodMaps("ours-paper", "ours", across * down, 0.5 * across),
+        MethodMaps("neuron-grad-cam", "neuron", down, torch.zeros(6, 6)),
+    )
+    neuron = CategoryNeuron("dog", 0.97, 24.8, 5.3, 0.43, image, reference, tuple(examples), maps)
+    return preferences_figure([neuron])
+
+
 FIGURES: dict[str, Callable[[Path], Figure]] = {
     "pair": pair_of_panels,
     "encoding": lambda folder: encoding_figure(toy(folder)),
@@ -78,6 +94,7 @@ FIGURES: dict[str, Callable[[Path], Figure]] = {
     "pair_panels": lambda folder: next(iter(pair_panels_figure(toy(folder), "IT"))),
     "integrated_gradients": integrated_gradients,
     "architectures": architectures,
+    "preferences": preferences,
 }
 
 
