@@ -1,11 +1,13 @@
 """Every use of Captum's private helpers, so that a change in Captum is met in one place."""
 
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import torch
 from captum._utils.common import _select_targets
+from captum._utils.gradient import compute_layer_gradients_and_eval
 from jaxtyping import Int
-from torch import Tensor
+from torch import Tensor, nn
 
 TargetType: TypeAlias = int | tuple[int, ...] | Tensor | list[int] | list[tuple[int, ...]] | None
 
@@ -42,3 +44,28 @@ def select_neurons(n_images: int, n_neurons: int, target: TargetType) -> Int[Ten
             "Target not provided when necessary, cannot take gradient with respect to multiple outputs."
         )
     return selected.reshape(n_images)
+
+
+def layer_gradients(
+    network: nn.Module, layers: Sequence[nn.Module], inputs: tuple[Tensor, ...], target: TargetType
+) -> list[tuple[Tensor, Tensor]]:
+    """Compute what Captum's layer methods start from, for several layers in one pass.
+
+    Args:
+        network: one column a neuron.
+        layers: modules in it, whose output is one tensor.
+        inputs: inputs of the network.
+        target: the neuron, as anywhere in Captum.
+
+    Returns:
+        For each layer the gradient of the neuron at its output, and that output.
+
+    Example:
+        >>> network = nn.Sequential(nn.Identity(), nn.Linear(2, 1, bias=False))
+        >>> ((gradient, output),) = layer_gradients(network, [network[0]], (torch.ones(1, 2),), 0)
+        >>> torch.equal(gradient, network[1].weight), output
+        (True, tensor([[1., 1.]], grad_fn=...))
+    """
+    compute: Any = compute_layer_gradients_and_eval
+    gradients, outputs = compute(network, list(layers), inputs, target)
+    return [(gradient[0], output[0]) for gradient, output in zip(gradients, outputs, strict=True)]

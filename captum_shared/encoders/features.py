@@ -35,6 +35,7 @@ class LatentFeatures(nn.Module):
         network: the cut network.
         cut: an identity whose output is the activation at the cut before pooling, for Captum's layer methods,
             such as ``LayerGradCam(similarity, similarity.image_features.cut)``.
+        cut_shape: shape of one image's activation at the cut, of the last images seen; None if it has seen none.
         channels_last: whether the activation at the cut turned out to have its channels last (``pool="none"`` only).
         preprocess: photograph to network input, where known (``from_torchvision``); otherwise None.
 
@@ -63,6 +64,7 @@ class LatentFeatures(nn.Module):
         self.cut = nn.Identity()
         self.preprocess: Callable[[Any], Tensor] | None = None
         self.channels_last = False
+        self.cut_shape: tuple[int, ...] | None = None
         self._n_class_tokens = count_class_tokens(model)
         size = getattr(model, "image_size", 224)
         self._image_size: int = size[0] if isinstance(size, tuple) else size
@@ -170,7 +172,7 @@ class LatentFeatures(nn.Module):
         self._compare_with_original(activation, images)
         features = pooled(activation, images, layer=self.layer, pool=self.pool, n_class_tokens=self._n_class_tokens)
         self.channels_last = is_channels_last(activation, images)
-        self._feature_shape = tuple(features.shape[1:])
+        self.cut_shape, self._feature_shape = tuple(activation.shape[1:]), tuple(features.shape[1:])
         return features.flatten(1)
 
     def _compare_with_original(self, activation: object, images: Tensor) -> None:

@@ -1,8 +1,13 @@
-from .run import Extent, run_benchmark, table
+from .result import table
+from .run import Extent, run_benchmark, run_category_neurons
 from .scores import (
     KINDS,
+    SCORES,
+    Evidence,
     Interval,
+    KnownPairs,
     PairFaithfulness,
+    Score,
     answer_largest,
     auroc,
     blurred,
@@ -23,14 +28,29 @@ from .scores import (
     unexplained_share,
 )
 from .simulated import ScoredPair, known_regions, score_simulated_pairs
-from .tasks import CategoryNeuron, Task, Trial, category_neurons, cells_alone, factorial_design, grid_task, parts_task
+from .tasks import (
+    CEILING,
+    CategoryNeuron,
+    Task,
+    Trial,
+    category_neurons,
+    cells_alone,
+    factorial_design,
+    grid_task,
+    parts_task,
+)
 
 __all__ = [
+    "CEILING",
     "KINDS",
+    "SCORES",
     "CategoryNeuron",
+    "Evidence",
     "Extent",
     "Interval",
+    "KnownPairs",
     "PairFaithfulness",
+    "Score",
     "ScoredPair",
     "Task",
     "Trial",
@@ -57,6 +77,7 @@ __all__ = [
     "reference_agreement",
     "region_densities",
     "run_benchmark",
+    "run_category_neurons",
     "score_simulated_pairs",
     "table",
     "total_mass",

@@ -1,4 +1,4 @@
-from .benchmark import benchmark_figure
+from .benchmark import benchmark_figure, save_benchmark
 from .comparison import architectures_figure, integrated_gradients_figure
 from .encoding import encoding_figure
 from .objects import faint_figure, pair_panels_figure
@@ -27,6 +27,7 @@ __all__ = [
     "pair_panels_figure",
     "preferences_figure",
     "response_figure",
+    "save_benchmark",
     "save_figure",
     "scale",
     "write_figures",

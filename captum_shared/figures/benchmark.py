@@ -1,14 +1,18 @@
 """How well methods recover a known answer: one dot a method, with its interval."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from captum_shared._files import write_atomically
+from captum_shared.evaluation.result import table
+from captum_shared.evaluation.scores.records import SCORES
+from captum_shared.figures.output import save_figure
 from captum_shared.figures.page import draw_legend, new_figure, plain_axes
 
-_CHANCE: Final = {"answer_largest": 0.25, "intensity": 0.5}
 _STYLES: Final = {  # Okabe and Ito's colours; the markers tell families apart without them
     "ours": ("#0072B2", "o"),
     "neuron": ("#D55E00", "s"),
@@ -24,7 +28,7 @@ def benchmark_figure(result: Mapping[str, Any], scores: Sequence[str] = ("answer
 
     Args:
         result: what :func:`~captum_shared.evaluation.run_benchmark` returns.
-        scores: which scores to draw, one panel each.
+        scores: names of the scores to draw, one panel each.
 
     Returns:
         The figure: dots are scores, lines their 95 % intervals over pairs, dotted lines chance where it is known.
@@ -52,22 +56,38 @@ def benchmark_figure(result: Mapping[str, Any], scores: Sequence[str] = ("answer
     return figure
 
 
-def _draw(axes: Axes, methods: Sequence[Mapping[str, Any]], score: str) -> None:
+def save_benchmark(result: Mapping[str, Any], folder: str | Path) -> str:
+    """Write a benchmark as a table in Markdown, ``table.md``, and as a figure, ``figure.png``.
+
+    Args:
+        result: what :func:`~captum_shared.evaluation.run_benchmark` returns.
+        folder: where to.
+
+    Returns:
+        The table.
+    """
+    written = table(result)
+    with write_atomically(Path(folder) / "table.md") as path:
+        path.write_text(written + "\n", encoding="utf-8")
+    save_figure(benchmark_figure(result), Path(folder) / "figure.png")
+    return written
+
+
+def _draw(axes: Axes, methods: Sequence[Mapping[str, Any]], name: str) -> None:
     for family, (colour, marker) in _STYLES.items():
-        own = [(place, method["scores"][score]) for place, method in enumerate(methods) if _has(method, score, family)]
+        own = [(row, method["scores"][name]) for row, method in enumerate(methods) if _has(method, name, family)]
         if own:
-            places, found = zip(*own, strict=True)
-            values = [each["value"] for each in found]
+            rows, intervals = zip(*own, strict=True)
+            values = [interval["value"] for interval in intervals]
             errors = [  # of equal numbers the mean of a resampling differs by rounding, to either side
-                [max(0.0, each["value"] - each["low"]) for each in found],
-                [max(0.0, each["high"] - each["value"]) for each in found],
+                [max(0.0, interval["value"] - interval["low"]) for interval in intervals],
+                [max(0.0, interval["high"] - interval["value"]) for interval in intervals],
             ]
-            axes.errorbar(
-                values, places, xerr=errors, fmt=marker, color=colour, markersize=4, linewidth=1, label=family
-            )
-    if score in _CHANCE:
-        axes.axvline(_CHANCE[score], color="grey", linestyle=":", linewidth=1)
-    axes.set_xlabel(score.replace("_", " "), fontsize=8)
+            axes.errorbar(values, rows, xerr=errors, fmt=marker, color=colour, markersize=4, linewidth=1, label=family)
+    score = SCORES[name]
+    if score.chance is not None:
+        axes.axvline(score.chance, color="grey", linestyle=":", linewidth=1)
+    axes.set_xlabel(score.heading, fontsize=8)
     axes.grid(axis="y", color="0.9", linewidth=0.5)
     axes.set_axisbelow(True)
     plain_axes(axes)

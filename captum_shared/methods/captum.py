@@ -8,15 +8,16 @@ import torch
 from captum.attr import (
     DeepLift,
     GradientShap,
-    GuidedGradCam,
+    GuidedBackprop,
     InputXGradient,
     IntegratedGradients,
-    LayerGradCam,
+    LayerAttribution,
     Occlusion,
     Saliency,
 )
 from torch import Tensor
 
+from captum_shared.attr._captum import layer_gradients
 from captum_shared.attr.pairs import Pair
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.methods.explained import Explained, of_the_cosine, of_the_neuron, of_the_similarity
@@ -50,21 +51,24 @@ def integrated_gradients(explained: Explained) -> Sequence[Tensor]:
 
 
 def grad_cam(explained: Explained) -> Sequence[Tensor]:
-    """Compute Grad-CAM at the cut of each input, not rectified."""
-    return [
-        LayerGradCam(explained.network, cut).attribute(explained.inputs, explained.target) for cut in explained.cuts()
-    ]
+    """Compute Grad-CAM at the cut of each input, not rectified.
+
+    As ``LayerGradCam`` at each cut alone, but in one pass of the network.
+    """
+    layers = layer_gradients(explained.network, explained.cuts(), explained.inputs, explained.target)
+    return [(gradient.mean((2, 3), keepdim=True) * output).sum(1, keepdim=True).detach() for gradient, output in layers]
 
 
 def guided_grad_cam(explained: Explained) -> Sequence[Tensor]:
     """Compute guided backpropagation times Grad-CAM, each input with the Grad-CAM at its own cut.
 
-    Captum takes one layer and multiplies the gradients of all inputs by the map found there, so that the map of one
-    twin would end up on the other's image. Here it runs once a twin, and of each run only that twin's map is kept.
+    ``GuidedGradCam`` takes one layer and multiplies the gradients of all inputs by the map found there, so that the map
+    of one twin would end up on the other's image.
     """
+    guided = _tensors(GuidedBackprop(explained.network).attribute(explained.inputs, explained.target))
     return [
-        _tensors(GuidedGradCam(explained.network, cut).attribute(explained.inputs, explained.target))[side]
-        for side, cut in enumerate(explained.cuts())
+        gradient * LayerAttribution.interpolate(layer_map.relu(), tuple(gradient.shape[2:]))
+        for gradient, layer_map in zip(guided, grad_cam(explained), strict=True)
     ]
 
 

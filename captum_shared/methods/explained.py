@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TypeAlias, final
 
 import torch
-from captum.attr import LayerActivation
 from torch import Tensor, nn
 
 from captum_shared.attr.pairs import Pair
@@ -69,11 +68,13 @@ def cut_at_positions(encoder: nn.Module, images: Tensor) -> LatentFeatures:
             f"Expected LatentFeatures, whose cut is a layer, but got {type(encoder).__name__}. Cut the network with "
             "LatentFeatures, or leave out methods that work at the cut."
         )
-    activation = LayerActivation(encoder, encoder.cut).attribute(images[:1].detach())
-    if activation.ndim != 4:
+    if encoder.cut_shape is None:  # which any pass of images tells
+        with torch.no_grad():
+            encoder(images[:1])
+    if len(encoder.cut_shape or ()) != 3:
         raise ValueError(
-            f"Layer {encoder.layer!r} gives shape {tuple(activation.shape)}, without positions in rows and columns. "
-            "Cut the network at a convolution, or leave out methods that work at the cut."
+            f"Layer {encoder.layer!r} gives shape {encoder.cut_shape} for each image, without positions in rows and "
+            "columns. Cut the network at a convolution, or leave out methods that work at the cut."
         )
     return encoder
 

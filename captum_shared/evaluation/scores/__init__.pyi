@@ -1,5 +1,7 @@
+from .evidence import Evidence, KnownPairs
 from .faithfulness import PairFaithfulness, blurred, unexplained_share
 from .intervals import Interval, bootstrap, bootstrap_auroc
+from .records import SCORES, Score
 from .recovery import (
     KINDS,
     answer_largest,
@@ -16,8 +18,12 @@ from .sanity import map_agreement, network_agreement, randomised, readout_agreem
 
 __all__ = [
     "KINDS",
+    "SCORES",
+    "Evidence",
     "Interval",
+    "KnownPairs",
     "PairFaithfulness",
+    "Score",
     "answer_largest",
     "auroc",
     "blurred",

@@ -1,10 +1,11 @@
-from .ceiling import cells_alone
+from .ceiling import CEILING, cells_alone
 from .design import Task, Trial, factorial_design
 from .grid import grid_task
 from .parts import parts_task
 from .preferences import CategoryNeuron, category_neurons
 
 __all__ = [
+    "CEILING",
     "CategoryNeuron",
     "Task",
     "Trial",

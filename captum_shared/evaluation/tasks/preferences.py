@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from numpy import ndarray
 from sklearn.metrics import roc_auc_score
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from captum_shared.attr.pairs import Pair
@@ -215,13 +215,13 @@ class _Half:
         return np.asarray(self.labels == self.readout.neuron_names[neuron])
 
     def choose(self, neuron: int) -> tuple[list[int], float]:
-        """Positions of the image, its reference and the examples, and the similarity of the first two."""
+        """Return the rows of the image, its reference and the examples, and the similarity of the first two."""
         preferred = self.preferred(neuron)
         ranked = np.argsort(-self.predicted(neuron), kind="stable")
         image = int(ranked[~preferred[ranked]][0])
         inside = ranked[preferred[ranked]]
-        bank = ReferenceBank(NeuronSimilarity(nn.Identity(), self.readout), self.latent[torch.from_numpy(inside)])
-        match = bank.search(self.latent[image : image + 1], target=neuron)
+        bank = ReferenceBank.from_features(self.similarity, self.latent[torch.from_numpy(inside)])
+        match = bank.search_features(self.latent[image : image + 1], target=neuron)
         reference = int(match.indices)
         examples = np.delete(inside, reference)[:_N_EXAMPLES]
         return [image, *inside[[reference]].tolist(), *examples.tolist()], float(match.similarities)
