@@ -1,9 +1,8 @@
-"""Methods on pairs of known answer: scores, intervals, interruptions, the table, the figure and the command."""
+"""Methods on pairs of known answer: scores, intervals and interruptions."""
 
 import dataclasses
 import importlib.metadata
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from matplotlib.axes import Axes
-from PIL import Image
 from torch import Tensor
+from toy_photographs import draw_photographs
 from toys import Pair, seeded, small_net, small_similarity
-from typer.testing import CliRunner, Result
 
 from captum_shared import LatentFeatures
 from captum_shared._resuming import versions
 from captum_shared.attr.similarity import NeuronSimilarity
-from captum_shared.cli import app
 from captum_shared.evaluation import run as benchmarks
-from captum_shared.evaluation.run import PACKAGES, Extent, run_benchmark, table
+from captum_shared.evaluation import table
+from captum_shared.evaluation.run import PACKAGES, Extent, run_benchmark
 from captum_shared.evaluation.scores.faithfulness import PairFaithfulness, unexplained_share
 from captum_shared.evaluation.scores.intervals import bootstrap, bootstrap_auroc
 from captum_shared.evaluation.scores.recovery import recovery_scores, total_mass
@@ -30,7 +27,6 @@ from captum_shared.evaluation.scores.sanity import network_agreement, readout_ag
 from captum_shared.evaluation.tasks.design import Task, Trial
 from captum_shared.evaluation.tasks.grid import grid_task
 from captum_shared.evaluation.tasks.parts import parts_task
-from captum_shared.figures import benchmark_figure
 from captum_shared.images import rgb_preprocess
 from captum_shared.methods.method import Method
 from captum_shared.methods.registry import METHODS, methods_by_name
@@ -46,13 +42,13 @@ RECOVERY = {
 SANITY = ["network_randomised", "readout_replaced", "reference_swapped"]
 
 
-def trial(place: int) -> Trial:
+def trial(index: int) -> Trial:
     """Noise, with the kinds of region in the quadrants in an order of their own."""
-    orders = [np.random.default_rng([place, side]).permutation(4) for side in (0, 1)]
+    orders = [np.random.default_rng([index, side]).permutation(4) for side in (0, 1)]
     cells = torch.arange(4).reshape(2, 2).repeat_interleave(SIZE // 2, 0).repeat_interleave(SIZE // 2, 1)
     regions = torch.stack([torch.stack([cells == int(kind) for kind in order]) for order in orders])
-    images = seeded(place, 3, 3, SIZE, SIZE, dtype=torch.float32)
-    return Trial(images, regions, (("a", "b", "s", "m"), ("a", "c", "s", "n"), ("c", "c", "s", "n")), place % 4)
+    images = seeded(index, 3, 3, SIZE, SIZE, dtype=torch.float32)
+    return Trial(images, regions, (("a", "b", "s", "m"), ("a", "c", "s", "n"), ("c", "c", "s", "n")), index % 4)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +73,7 @@ def untimed(result: Any) -> Any:
 
 def inputs(n: int) -> tuple[Pair, Pair, Tensor, Tensor]:
     """The pairs, the same with controls, regions and neurons of the first trials."""
-    trials = [trial(place) for place in range(n)]
+    trials = [trial(index) for index in range(n)]
     images, references, controls = torch.stack([each.images for each in trials], 1).double()
     regions, neurons = torch.stack([each.regions for each in trials]), torch.tensor([each.neuron for each in trials])
     return (images, references), (images, controls), regions, neurons
@@ -137,6 +133,16 @@ class TestScores:
         assert_interval(found["reference_swapped"], bootstrap(torch.cat([swapped, torch.tensor([torch.nan])])))
         assert set(found) == RECOVERY | {"intensity", "deletion", "insertion", "infidelity", *SANITY}
 
+    def test_maps_that_are_known_are_not_made_again(self, task: Task, tmp_path: Path) -> None:
+        calls: list[int] = []
+
+        def counted(similarity: NeuronSimilarity, pair: Pair, target: Tensor) -> Pair:
+            calls.append(len(target))
+            return loudest(similarity, pair, target)
+
+        run(task, tmp_path / "out", [Method("own", "ours", counted, kind="gradient")], pairs=8, faithful=3, sanity=2)
+        assert calls == [8, 2, 2, 2]  # the pairs; a wrong network, a wrong readout, a wrong reference
+
     def test_one_pair_has_no_other_reference(self, task: Task, tmp_path: Path) -> None:
         found = entry(run(task, tmp_path / "out", ["ours-paper"], sanity=1), "ours-paper")["scores"]
         assert found["reference_swapped"] == {"value": None, "low": None, "high": None}
@@ -174,8 +180,8 @@ class TestScores:
             assert_interval(entry(result, method.name)["scores"]["mass"], bootstrap(expected["mass"]))
 
     def test_where_a_question_is_open_there_is_no_score(self, task: Task, tmp_path: Path) -> None:
-        def without_neither(place: int) -> Trial:
-            whole = trial(place)
+        def without_neither(index: int) -> Trial:
+            whole = trial(index)
             return dataclasses.replace(whole, regions=whole.regions & (torch.arange(4) < 3)[:, None, None])
 
         result = run(dataclasses.replace(task, trial=without_neither), tmp_path / "out")
@@ -281,94 +287,9 @@ class TestResults:
         assert not (tmp_path / "out").exists()
 
 
-def result_of(**scores: list[tuple[float, float, float] | None]) -> dict[str, Any]:
-    """A result by hand, one method a family."""
-    families = ["ours", "neuron", "ceiling"]
-    keys = ("value", "low", "high")
-    return {
-        "task": "grid",
-        "methods": [
-            {
-                "name": f"{family}-{place}",
-                "family": family,
-                "seconds_per_pair": 0.25 * place,
-                "scores": {
-                    name: dict(zip(keys, values[place] or (None,) * 3, strict=True)) for name, values in scores.items()
-                },
-            }
-            for place, family in enumerate(families)
-        ],
-    }
-
-
-class TestShown:
-    def test_the_table(self) -> None:
-        result = result_of(mass=[(0.584, 0.5, 0.6), None, (1.0, 1.0, 1.0)], answer_vs_neither=[(0.1, 0.0, 0.2)] * 3)
-        del result["methods"][2]["scores"]["answer_vs_neither"]
-        assert table(result, ["mass", "answer_vs_neither"]).splitlines() == [
-            "| method | family | mass | answer vs neither | s per pair |",
-            "|---|---|---|---|---|",
-            "| ours-0 | ours | 0.58 [0.50, 0.60] | 0.10 [0.00, 0.20] | 0.000 |",
-            "| neuron-1 | neuron | - | 0.10 [0.00, 0.20] | 0.250 |",
-            "| ceiling-2 | ceiling | 1.00 [1.00, 1.00] | - | 0.500 |",
-        ]
-
-    @staticmethod
-    def drawn(axes: Axes) -> dict[str, list[tuple[float, float, float, float]]]:
-        """Place, score and interval of the methods of each family."""
-        found = {}
-        for container in axes.containers:
-            dots, _, (bars,) = container
-            ends = [(segment[0, 0], segment[1, 0]) for segment in bars.get_segments()]
-            found[container.get_label()] = [
-                (y, x, *end) for x, y, end in zip(dots.get_xdata(), dots.get_ydata(), ends, strict=True)
-            ]
-        return found
-
-    def test_the_figure(self) -> None:
-        largest = [(0.6, 0.5, 0.8), (0.4, 0.25, 0.5), (0.3, 0.3, 0.3)]
-        figure = benchmark_figure(result_of(answer_largest=largest, mass=[(0.5, 0.4, 0.6), None, (0.2, 0.1, 0.4)]))
-        first, second = figure.axes
-        assert first.get_xlabel() == "answer largest"
-        assert [label.get_text() for label in first.get_yticklabels()] == ["ours-0", "neuron-1", "ceiling-2"]
-        assert first.get_ylim() == (2.5, -0.5)
-        found = self.drawn(first)
-        assert list(found) == ["ours", "neuron", "ceiling"]
-        for place, rows in enumerate(found.values()):
-            np.testing.assert_allclose(rows, [(place, *largest[place])])
-        assert {name: rows[0][:2] for name, rows in self.drawn(second).items()} == {
-            "ours": (0, 0.5),
-            "ceiling": (2, 0.2),
-        }
-        chance = [line.get_xdata()[0] for line in first.get_lines() if line.get_linestyle() == ":"]
-        assert chance == [0.25]
-        assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ours", "neuron", "ceiling"]
-
-    def test_rounding_makes_no_interval_of_negative_length(self) -> None:
-        result = result_of(mass=[(0.25, 0.25 + 1e-16, 0.25 - 1e-16)] * 3)
-        rows = self.drawn(benchmark_figure(result, ["mass"]).axes[0])["ours"]
-        np.testing.assert_allclose(rows, [(0, 0.25, 0.25, 0.25)])
-
-    @pytest.mark.usefixtures("as_installed")
-    def test_scores_that_nobody_has_are_refused(self) -> None:
-        result = result_of(mass=[(0.5, 0.4, 0.6)] * 3, pointing=[None] * 3)
-        with pytest.raises(ValueError, match="No method has the scores insertion, pointing: run the benchmark with"):
-            benchmark_figure(result, ["mass", "insertion", "pointing"])
-
-
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight categories of twelve photographs: noise of a colour."""
-    root = tmp_path_factory.mktemp("photographs")
-    rng = np.random.default_rng(0)
-    for category in range(8):
-        colour = np.array([category & 1, category & 2, category & 4]) > 0
-        folder = root / f"category{category}"
-        folder.mkdir()
-        for index in range(12):
-            picture = 60 + 130 * colour + rng.integers(-60, 60, (12, 12, 3))
-            Image.fromarray(picture.astype(np.uint8)).save(folder / f"{index:02d}.png")
-    return root
+    return draw_photographs(tmp_path_factory.mktemp("photographs"))
 
 
 def test_the_design_is_valid(photographs: Path, tmp_path: Path) -> None:
@@ -405,152 +326,6 @@ def test_drawn_parts_are_recovered_and_only_where_the_design_allows_it(tmp_path:
         assert scores[name]["answer_largest"] < best["answer_largest"] - 0.15
         assert scores[name]["answer_vs_shared_nondriver"] < 0.68
         assert scores[name]["readout_replaced"] == pytest.approx(1)
-
-
-def command(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, ["benchmark", *map(str, arguments)])
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("benchmark") / "parts"
-    result = command("parts", "--pairs", "3", "--methods", "random,ours-paper", "--output", output)
-    assert result.exit_code == 0, result.output
-    assert "Wrote results.json, table.md and figure.png" in result.output
-    assert (output / "table.md").read_text() in result.output
-    return output
-
-
-@pytest.mark.usefixtures("as_installed")
-class TestCommand:
-    @pytest.fixture
-    def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Drawn parts with fewer figures to fit."""
-        module = sys.modules["captum_shared.cli.benchmark"]
-        monkeypatch.setattr(module, "parts_task", lambda **given: parts_task(n_neurons=2, n_fitted=6, **given))
-
-    def test_parts(self, finished: Path) -> None:
-        assert sorted(contents(finished)) == ["figure.png", "results.json", "table.md"]
-        result = json.loads((finished / "results.json").read_text())
-        assert result["task"] == "parts"
-        assert {each["name"]: each["family"] for each in result["methods"]} == {
-            "random": "trivial",
-            "ours-paper": "ours",
-            "ceiling": "ceiling",
-        }
-        assert all(set(each["scores"]) == RECOVERY | {"intensity"} for each in result["methods"])
-        assert (result["settings"]["pairs"], result["settings"]["controls"]) == (3, 3)
-        rows = (finished / "table.md").read_text().splitlines()
-        assert rows[0].startswith("| method | family | answer largest | mass | answer vs own driver |")
-        assert [row.split(" | ")[0][2:] for row in rows[2:]] == [each["name"] for each in result["methods"]]
-        with Image.open(finished / "figure.png") as figure:
-            assert min(figure.size) > 100
-
-    @pytest.mark.usefixtures("quick")
-    def test_a_finished_one_is_shown_again_and_another_is_refused(self, tmp_path: Path) -> None:
-        given = [
-            "parts",
-            "--pairs",
-            "2",
-            "--methods",
-            "random",
-            "--methods",
-            "edge-energy",
-            "--output",
-            tmp_path / "out",
-        ]
-        assert command(*given).exit_code == 0
-        before = contents(tmp_path / "out")
-        for name in ("table.md", "figure.png"):
-            (tmp_path / "out" / name).unlink()
-        again = command(*given)
-        assert again.exit_code == 2
-        assert "choose another, or go on with a benchmark by --resume" in " ".join(again.output.split())
-        assert command(*given, "--resume").exit_code == 0
-        assert contents(tmp_path / "out") == before
-        other = command(*given, "--resume", "--seed", "1")
-        assert other.exit_code == 2
-        assert "holds a different benchmark: it differs in seed" in other.output
-        assert contents(tmp_path / "out") == before
-
-    @pytest.mark.usefixtures("quick")
-    def test_other_files_are_left_alone(self, photographs: Path, tmp_path: Path) -> None:
-        (tmp_path / "figure.png").write_text("mine")
-        given = ("--images", photographs, "--model", "embedded", "--output", tmp_path, "--methods", "random")
-        for result, sentence in (
-            (command("parts", "--pairs", "1", "--output", tmp_path), "holds something already: choose another"),
-            (command("parts", "--pairs", "1", "--resume", "--output", tmp_path), "holds other files"),
-            (command("neurons", *given), "holds something already: choose another"),
-            (command("neurons", *given[:-3], tmp_path / "figure.png"), "holds something already: choose another"),
-        ):
-            assert result.exit_code == 2
-            assert sentence in result.output
-            assert contents(tmp_path) == {"figure.png": b"mine"}
-
-    def test_grid(self, photographs: Path, tmp_path: Path) -> None:
-        given = ["grid", "--images", photographs, "--model", "embedded", "--output", tmp_path / "out"]
-        result = command(*given, "--pairs", "2", "--controls", "0", "--methods", "random", "--half", "development")
-        assert result.exit_code == 0, result.output
-        written = json.loads((tmp_path / "out" / "results.json").read_text())
-        settings = written["settings"]
-        assert settings["categories"] == [f"category{number}" for number in range(4)]
-        assert (settings["model"], settings["layer"], settings["pool"]) == ("embedded", "features", "average")
-        assert list(settings["layers"]) == ["features"]
-        assert set(written["methods"][0]["scores"]) == RECOVERY
-        assert str(photographs) not in (tmp_path / "out" / "results.json").read_text()
-
-    def test_grid_takes_the_layer_that_predicts_best(self, photographs: Path, tmp_path: Path) -> None:
-        given = ["grid", "--images", photographs, "--model", "embedded", "--output", tmp_path, "--pairs", "1"]
-        result = command(*given, "--methods", "random", "--layer", "features.0", "--layer", "features")
-        assert result.exit_code == 0, result.output
-        settings = json.loads((tmp_path / "results.json").read_text())["settings"]
-        assert settings["layers"].keys() == {"features.0", "features"}
-        assert settings["layer"] == max(settings["layers"], key=settings["layers"].__getitem__)
-
-    def test_neurons(self, photographs: Path, tmp_path: Path) -> None:
-        given = ["neurons", "--images", photographs, "--model", "embedded", "--output", tmp_path / "out"]
-        result = command(*given, "--methods", "random,neuron-saliency")
-        assert result.exit_code == 0, result.output
-        assert sorted(contents(tmp_path / "out")) == ["figure.png", "results.json"]
-        written = json.loads((tmp_path / "out" / "results.json").read_text())
-        assert written["task"] == "neurons"
-        assert written["settings"]["methods"] == ["random", "neuron-saliency"]
-        assert written["versions"] == versions(*PACKAGES)
-        assert [each["category"] for each in written["neurons"]] == [f"category{number}" for number in range(6)]
-        assert [maps["method"] for maps in written["neurons"][0]["maps"]] == ["random", "neuron-saliency"]
-
-    @pytest.mark.parametrize(
-        ("given", "sentence"),
-        [
-            (["parts", "--methods", "ours-papr"], "There is no method 'ours-papr'. Did you mean ours-paper"),
-            (["parts", "--methods", "random,random"], "Expected each method once, but got more than once: random"),
-            (
-                ["parts", "--images", "x"],
-                "The task 'parts' has no --images, which is for grid and neurons: leave it",
-            ),
-            (["parts", "--half", "report"], "The task 'parts' has no --half, which is for grid: leave it out"),
-            (["neurons", "--pairs", "3"], "The task 'neurons' has no --pairs, which is for parts and grid: leave it"),
-            (
-                ["neurons", "--images", "x", "--model", "embedded", "--layer", "features", "--layer", "features.0"],
-                "The task 'neurons' cuts the network at one layer, but got 2: name one",
-            ),
-            (["parts", "--pairs", "0"], "Expected at least one pair"),
-            (["parts", "--controls", "-1"], "no negative number"),
-            (["parts", "--device", "tpu"], "The device 'tpu' is not available"),
-            (["grid", "--model", "embedded"], "The task 'grid' needs a folder of photographs and a network: --images"),
-            (["neurons", "--images", "somewhere"], "The task 'neurons' needs a folder of photographs and a network"),
-            (["grid", "--images", "x", "--model", "alexnet"], "Name the weights of alexnet: --weights DEFAULT"),
-            (["grid", "--images", "nowhere", "--model", "embedded"], "got no folder at nowhere: check the path"),
-            (["grid", "--images", "x", "--model", "embedded", "--half", "best"], "'best' is not one of"),
-            (["objects"], "'objects' is not one of"),
-        ],
-    )
-    def test_wrong_arguments_get_a_sentence(self, tmp_path: Path, given: list[str], sentence: str) -> None:
-        result = command(*given, "--output", tmp_path / "out")
-        assert result.exit_code == 2
-        assert sentence in " ".join(result.output.replace("│", " ").split())
-        assert "Traceback" not in result.output
-        assert not (tmp_path / "out").exists()
 
 
 def test_names_of_methods_are_looked_up(task: Task, tmp_path: Path) -> None:

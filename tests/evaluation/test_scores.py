@@ -198,6 +198,12 @@ def test_axes_before_the_map_are_free() -> None:
             assert {name: float(score[pair, side]) for name, score in together.items()} == floats(alone)
 
 
+def test_mass_is_in_double_precision_whatever_the_maps_are_in() -> None:
+    thirds = torch.ones(4, 4)
+    thirds[2:, 2:] = 0  # all but the last quadrant, of which the first is the answer
+    assert float(recovery_scores(thirds, QUADRANTS)["mass"]) == 1 / 3
+
+
 @pytest.mark.parametrize("score", [recovery_scores, pixel_auroc, region_densities])
 def test_maps_and_regions_that_do_not_fit_are_refused(
     score: Callable[[Tensor, Tensor], object], as_installed: None
@@ -295,3 +301,34 @@ def test_the_intervals_of_an_area_agree_with_scipy() -> None:
     ).confidence_interval
     found = bootstrap_auroc(high, low)
     assert tuple(found[1:]) == pytest.approx(tuple(theirs), abs=0.1 * (theirs.high - theirs.low))
+
+
+def test_the_records_say_what_the_scores_are() -> None:
+    written = {
+        name: (score.heading, score.needs, score.chance, score.tabulated)
+        for name, score in SCORES.items()
+        if name == score.name
+    }
+    assert written == {
+        "answer_largest": ("answer largest", "pairs", 0.25, True),
+        "mass": ("mass", "pairs", None, True),
+        "answer_vs_own_driver": ("answer vs own driver", "pairs", 0.5, True),
+        "answer_vs_shared_nondriver": ("answer vs shared nondriver", "pairs", 0.5, True),
+        "answer_vs_neither": ("answer vs neither", "pairs", 0.5, True),
+        "auroc_own_driver": ("auroc own driver", "pairs", 0.5, False),
+        "auroc_shared_nondriver": ("auroc shared nondriver", "pairs", 0.5, False),
+        "auroc_neither": ("auroc neither", "pairs", 0.5, False),
+        "pointing": ("pointing", "pairs", None, True),
+        "intensity": ("intensity", "controls", 0.5, True),
+        "deletion": ("deletion", "faithful", 0.0, True),
+        "insertion": ("insertion", "faithful", 0.0, True),
+        "infidelity": ("infidelity ↓", "faithful", 1.0, True),
+        "network_randomised": ("network randomised ↓", "sanity", None, True),
+        "readout_replaced": ("readout replaced ↓", "sanity", None, True),
+        "reference_swapped": ("reference swapped ↓", "sanity", None, True),
+    }
+
+
+def test_every_score_of_recovery_has_a_record() -> None:
+    by_maps_alone = {name for name, score in SCORES.items() if score.needs == "pairs"}
+    assert by_maps_alone == set(recovery_scores(MAP, QUADRANTS))

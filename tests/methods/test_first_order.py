@@ -149,8 +149,19 @@ def test_methods_of_the_neuron_do_not_see_the_other_image(name: str) -> None:
     assert torch.equal(METHODS[name].attribute(similarity, (others, references), 1)[1], found[1])
 
 
+@pytest.mark.parametrize(("name", "passes"), [("grad-cam", 1), ("guided-grad-cam", 2), ("saliency", 1)])
+@pytest.mark.parametrize("of", ["neuron", "similarity"])
+def test_each_image_passes_the_network_no_more_often_than_the_method_needs(of: str, name: str, passes: int) -> None:
+    similarity, seen = small_similarity(), []
+    similarity(*pair())
+    for twin in (similarity.image_features, similarity.reference_features):
+        twin.network.register_forward_pre_hook(lambda network, inputs: seen.append(len(inputs[0])))
+    METHODS[f"{of}-{name}"].attribute(similarity, pair(), 1)
+    assert seen == [2, 2] * passes
+
+
 def test_captums_guided_grad_cam_of_a_pair_puts_one_map_on_both_images() -> None:
-    """Which is why ours runs once a twin."""
+    """Which is why ours takes the Grad-CAM of each twin."""
     similarity, inputs = small_similarity(), tuple(x.requires_grad_() for x in pair())
     by_captum = GuidedGradCam(similarity, similarity.image_features.cut).attribute(inputs, 1)
     found = METHODS["similarity-guided-grad-cam"].attribute(similarity, inputs, 1)

@@ -1,7 +1,5 @@
 """The registry of methods and the one call that they share."""
 
-import importlib.util
-import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +8,7 @@ import torch
 from captum.attr import GuidedBackprop, NoiseTunnel
 from scipy import ndimage
 from torch import Tensor, nn
-from toys import Pair, Randomised, hooks, jacobian_maps, pair, readout, seeded, small_net, small_similarity
+from toys import Pair, jacobian_maps, pair, readout, seeded, small_net, small_similarity
 
 from captum_shared import (
     LatentFeatures,
@@ -19,150 +17,14 @@ from captum_shared import (
     NeuronSimilarity,
     ParallelSharedAttribution,
 )
-from captum_shared.attr.heatmaps import heatmap
 from captum_shared.methods.method import Method
 from captum_shared.methods.registry import METHODS, methods_by_name
 from captum_shared.methods.sampling import N_SAMPLES, drawn_for
 from captum_shared.methods.trivial import gaussian, sobel_magnitude
 
-CAPTUM = "saliency input-x-gradient integrated-gradients grad-cam guided-grad-cam deeplift gradient-shap occlusion"
-FAMILIES = {
-    "ours": [
-        "ours-recommended",
-        "ours-correspondence",
-        "ours-correspondence-pixels",
-        "ours-paper",
-        *(f"ours-{maps}" for maps in ("ig", "smoothgrad", "guided", "layer")),
-        *(f"ours-{maps}-centred" for maps in ("gradient", "ig", "smoothgrad", "guided", "layer")),
-        *(f"ours-{maps}-excitatory" for maps in ("gradient", "ig", "smoothgrad", "guided", "layer")),
-    ],
-    "neuron": [f"neuron-{name}" for name in CAPTUM.split()],
-    "similarity": [
-        *(f"similarity-{name}" for name in CAPTUM.split()),
-        *(f"cosine-{name}" for name in ("saliency", "integrated-gradients", "grad-cam")),
-        "grad-cam-product",
-        "cosine-pytorch-grad-cam",
-    ],
-    "second-order": ["bilrp", "bilrp-centred", "integrated-jacobians"],
-    "trivial": ["random", "centre-gaussian", "edge-energy"],
-}
-PIXELS = {
-    "gradient": "ours-correspondence-pixels ours-paper ours-smoothgrad ours-guided ours-gradient-centred "
-    "ours-smoothgrad-centred ours-guided-centred ours-gradient-excitatory ours-smoothgrad-excitatory "
-    "ours-guided-excitatory neuron-saliency neuron-guided-grad-cam similarity-saliency similarity-guided-grad-cam "
-    "cosine-saliency",
-    "contribution": "ours-ig ours-ig-centred ours-ig-excitatory neuron-input-x-gradient neuron-integrated-gradients "
-    "neuron-deeplift neuron-gradient-shap neuron-occlusion similarity-input-x-gradient "
-    "similarity-integrated-gradients similarity-deeplift similarity-gradient-shap similarity-occlusion "
-    "cosine-integrated-gradients bilrp bilrp-centred integrated-jacobians",
-}
-KINDS = dict.fromkeys((name for names in FAMILIES.values() for name in names), "layer") | {
-    name: kind for kind, names in PIXELS.items() for name in names.split()
-}
-NOISY = [name for name in METHODS if name == "random" or "smoothgrad" in name or "gradient-shap" in name]
-
 
 def similarity_of(readout: LinearReadout) -> NeuronSimilarity:
     return NeuronSimilarity(LatentFeatures(small_net(), "features"), readout)
-
-
-def relative(one: Tensor, other: Tensor) -> float:
-    return float((one - other).abs().max() / other.abs().max().clamp(min=1e-300))
-
-
-def test_every_method_is_there_by_name_and_family() -> None:
-    assert {method.family for method in METHODS.values()} == set(FAMILIES)
-    for family, names in FAMILIES.items():
-        assert [name for name, method in METHODS.items() if method.family == family] == names
-    assert all(name == method.name for name, method in METHODS.items())
-
-
-# The call that all share ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_maps_are_the_reduction_of_the_attributions_at_the_size_of_each_image(name: str) -> None:
-    images, references = pair()[0], seeded(7, 2, 3, 11, 12)
-    attributions = METHODS[name].attribute(small_similarity(), (images, references), 1)
-    found = METHODS[name].maps(small_similarity(), (images, references), 1)
-    for one, attribution, image in zip(found, attributions, (images, references), strict=True):
-        assert one.shape == (2, *image.shape[2:])
-        assert one.dtype == torch.float64
-        assert (one >= 0).all()
-        assert one.isfinite().all()
-        if "correspondence" not in name and name != "ours-recommended":  # of noise, these show that nothing is shared
-            assert (one.flatten(1).sum(1) > 0).all()
-        assert not one.requires_grad
-        assert torch.equal(one, heatmap(attribution, (image.shape[2], image.shape[3]), kind=KINDS[name]))
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_a_batch_gives_what_its_pairs_give_one_by_one(name: str) -> None:
-    similarity, inputs, target = small_similarity(), pair(n=3), [3, 0, 1]
-    found = METHODS[name].attribute(similarity, inputs, target)
-    for row, neuron in enumerate(target):
-        alone = METHODS[name].attribute(similarity, (inputs[0][row, None], inputs[1][row, None]), neuron)
-        for one, each in zip(found, alone, strict=True):
-            assert relative(one[row], each[0]) < (1e-6 if "occlusion" in name else 1e-9)
-
-
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in NOISY])
-def test_swapping_the_images_swaps_the_maps(name: str) -> None:
-    similarity, (images, references) = small_similarity(), pair()
-    found = METHODS[name].attribute(similarity, (images, references), 1)
-    swapped = METHODS[name].attribute(similarity, (references, images), 1)
-    for one, other in zip(found, reversed(swapped), strict=True):
-        assert relative(other, one) < 1e-6
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_nothing_of_the_callers_changes(name: str) -> None:
-    body = Randomised(0)(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout()))
-    features = LatentFeatures(body, "3")
-    similarity = NeuronSimilarity(features, readout(4)).train()
-    before = {key: value.clone() for key, value in similarity.state_dict().items()}
-    inputs = tuple(images.requires_grad_(side == 1) for side, images in enumerate(pair()))
-    copies, n_hooks, modes = (
-        [x.detach().clone() for x in inputs],
-        hooks(similarity),
-        [m.training for m in similarity.modules()],
-    )
-    torch.manual_seed(3)
-    np.random.seed(3)
-    states = torch.get_rng_state(), np.random.get_state()[1].copy()
-    with torch.no_grad():
-        METHODS[name].attribute(similarity, inputs, 1)
-    assert torch.equal(torch.get_rng_state(), states[0])
-    np.testing.assert_array_equal(np.random.get_state()[1], states[1])
-    assert all(torch.equal(value, before[key]) for key, value in similarity.state_dict().items())
-    assert all(p.grad is None for p in similarity.parameters())
-    assert [x.requires_grad for x in inputs] == [False, True]
-    assert all(x.grad is None and torch.equal(x.detach(), copy) for x, copy in zip(inputs, copies, strict=True))
-    assert hooks(similarity) == n_hooks
-    assert [m.training for m in similarity.modules()] == modes
-
-
-@pytest.mark.parametrize("name", NOISY)
-def test_noise_is_the_same_each_time_and_another_for_each_pair(name: str) -> None:
-    similarity, (images, references) = small_similarity(), pair()
-    torch.manual_seed(0)
-    found = METHODS[name].attribute(similarity, (images, references), 1)
-    torch.manual_seed(1)
-    assert all(map(torch.equal, found, METHODS[name].attribute(similarity, (images, references), 1)))
-    moved = METHODS[name].attribute(similarity, (images + 1e-9, references), 1)[0]
-    assert relative(moved, found[0]) > 1e-3
-
-
-def test_the_embedded_network_and_single_precision() -> None:
-    from captum_shared.encoders.embedded import embedded_network
-
-    features = LatentFeatures(embedded_network(), "features")
-    images, references = (x.sigmoid() for x in pair(n=1, size=40, dtype=torch.float32))
-    neurons = LinearReadout(seeded(0, 2, 128), feature_mean=features(references)[0] / 2)
-    for name, method in METHODS.items():
-        for one in method.maps(NeuronSimilarity(features, neurons), (images, references), 1):
-            assert one.dtype == torch.float32
-            assert float(one.sum()) > 0, name
 
 
 # Ours -----------------------------------------------------------------------------------------------------------------
@@ -315,19 +177,3 @@ def test_methods_that_need_positions_say_so(name: str) -> None:
     similarity = NeuronSimilarity(LatentFeatures(tokens, "1", pool="none"), readout(5 * 64))
     with pytest.raises(ValueError, match=r"gives shape \(1, 5, 64\), without positions"):
         METHODS[name].attribute(similarity, pair(), 1)
-
-
-@pytest.mark.parametrize(("name", "package"), [("bilrp", "zennit"), ("cosine-pytorch-grad-cam", "pytorch_grad_cam")])
-def test_a_missing_package_is_told_before_and_at_the_call(
-    name: str, package: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in [module for module in sys.modules if module.partition(".")[0] == package]:
-        monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ImportError, match=rf"package {package}, .*pip install 'captum-shared\[peers\]'"):
-        METHODS[name].attribute(small_similarity(), pair(), 1)
-    found = importlib.util.find_spec
-    monkeypatch.setattr("importlib.util.find_spec", lambda module: None if module == package else found(module))
-    with pytest.raises(ImportError, match=rf"{name} \(by {package}\).*pip install 'captum-shared\[peers\]'"):
-        methods_by_name(["random", name])
-    assert name not in [method.name for method in methods_by_name()]
