@@ -14,6 +14,7 @@ from torch import Tensor
 from toys import seeded
 
 from captum_shared.evaluation.scores.intervals import Interval, bootstrap, bootstrap_auroc
+from captum_shared.evaluation.scores.records import SCORES
 from captum_shared.evaluation.scores.recovery import (
     KINDS,
     answer_largest,

@@ -102,7 +102,7 @@ class TestEveryMethod:
             return
         start = 0.0 if method.name.endswith("input-x-gradient") else 0.5
         images = torch.full((2, 3, 10, 10), start, dtype=torch.float64)
-        of_images = method.attribute(small_similarity(centred=False), (images, pair()[1]), 1)[0]
+        of_images = method.attribute(small_similarity(), (images, pair()[1]), 1)[0]
         if TOLD[method.name][1] == "contribution":
             assert of_images.abs().max() < 1e-12
         elif method.name not in MAY_SHOW_NOTHING and "guided" not in method.name:  # whose ReLUs let little pass
