@@ -23,6 +23,7 @@ from captum_shared.attr import SHARPNESS, WINDOW, heatmap, local_drive, local_fe
 from captum_shared.encoders import encoder_by_name
 from captum_shared.evaluation import (
     KINDS,
+    SCORES,
     Interval,
     Task,
     answer_largest,
@@ -107,9 +108,9 @@ def drive(places: Tensor, which: str, weight: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def scored(task: Task, places: range) -> dict[str, dict[str, Tensor]]:
+def scored(task: Task, indices: range) -> dict[str, dict[str, Tensor]]:
     """Scores of some pairs, (pair, ...) each, by row and score."""
-    trials = [task.trial(place) for place in places]
+    trials = [task.trial(index) for index in indices]
     encoder, readout = task.similarity.image_features, task.similarity.readout
     neurons = torch.tensor([trial.neuron for trial in trials])
     inputs = tuple(torch.stack([trial.images for trial in trials], 1))
@@ -119,17 +120,17 @@ def scored(task: Task, places: range) -> dict[str, dict[str, Tensor]]:
     method, regions = SharedCorrespondence(task.similarity), torch.stack([trial.regions for trial in trials])
     at_cut = method.attribute((inputs[0], inputs[1]), neurons)[0]
     torch.testing.assert_close(layer_map(image, reference, readouts, METHOD), at_cut)
-    found = {}
+    scores = {}
     for name, setting in ROWS.items():
         pair = [layer_map(*each, readouts, setting) for each in ((image, reference), (reference, image))]
         unshared = layer_map(image, control, readouts, setting)
         shown = [heatmap(each, (regions.shape[3], regions.shape[4]), kind="layer") for each in pair]
-        found[name] = recovered(shown, regions) | intensities(pair[0], unshared)
+        scores[name] = recovered(shown, regions) | intensities(pair[0], unshared)
     for name in ("ours-recommended", "ours-correspondence-pixels"):
         maps = METHODS[name].maps
         shared, control = maps(task.similarity, inputs[:2], neurons), maps(task.similarity, inputs[::2], neurons)
-        found[name] = recovered(shared, regions) | intensities(shared[0], control[0])
-    return found
+        scores[name] = recovered(shared, regions) | intensities(shared[0], control[0])
+    return scores
 
 
 def recovered(pair: Sequence[Tensor], regions: Tensor) -> dict[str, Tensor]:
@@ -137,7 +138,7 @@ def recovered(pair: Sequence[Tensor], regions: Tensor) -> dict[str, Tensor]:
     return {
         "answer_largest": answer_largest(shown, regions),
         "mass": positive_mass(shown.double(), regions[:, :, 0]).nan_to_num(0),
-        **dict(zip(KINDS[1:], outweighs(shown, regions).unbind(-1), strict=True)),
+        **{f"answer_vs_{kind}": won for kind, won in zip(KINDS[1:], outweighs(shown, regions).unbind(-1), strict=True)},
     }
 
 
@@ -149,13 +150,14 @@ def ablation(task: Task, n_pairs: int) -> str:
     """The table of a task, in Markdown."""
     starts = tqdm(range(0, n_pairs, BATCH), desc=f"{task.name}, {task.similarity.image_features.layer}")
     batches = [scored(task, range(start, min(start + BATCH, n_pairs))) for start in starts]
-    lines = [f"| {task.name} | answer largest | mass | > own driver | > shared non-driver | > neither | intensity |"]
-    lines.append("|" + "---|" * 7)
+    lines = []
     for name in batches[0]:
         values = {score: torch.cat([batch[name][score] for batch in batches]) for score in batches[0][name]}
         intensity = bootstrap_auroc(values.pop("shared"), values.pop("unshared"))
-        lines.append(f"| {name} | {' | '.join(map(cell, [*map(bootstrap, values.values()), intensity]))} |")
-    return "\n".join(lines)
+        row = {score: bootstrap(each) for score, each in values.items()} | {"intensity": intensity}
+        lines.append(f"| {name} | {' | '.join(map(cell, row.values()))} |")
+    head = " | ".join([task.name, *(SCORES[score].heading for score in row)])
+    return "\n".join([f"| {head} |", "|" + "---|" * (len(row) + 1), *lines])
 
 
 def cell(score: Interval) -> str:
@@ -172,12 +174,12 @@ def main() -> None:
     parser.add_argument("--neurons", type=int, default=48, help="neurons of the task parts")
     parser.add_argument("--pairs", type=int, default=400)
     parser.add_argument("--seed", type=int, default=100)
-    given = parser.parse_args()
-    print(ablation(parts_task(n_neurons=given.neurons, seed=given.seed), given.pairs), flush=True)
-    for layer in (given.layer or ["classifier.2"]) if given.images else ():
-        features = encoder_by_name(given.model, layer, weights=given.weights)
-        task = grid_task(given.images, features, half=given.half, seed=given.seed)
-        print(f"\n{given.model}, {layer}, {given.half}\n{ablation(task, given.pairs)}", flush=True)
+    arguments = parser.parse_args()
+    print(ablation(parts_task(n_neurons=arguments.neurons, seed=arguments.seed), arguments.pairs), flush=True)
+    for layer in (arguments.layer or ["classifier.2"]) if arguments.images else ():
+        features = encoder_by_name(arguments.model, layer, weights=arguments.weights)
+        task = grid_task(arguments.images, features, half=arguments.half, seed=arguments.seed)
+        print(f"\n{arguments.model}, {layer}, {arguments.half}\n{ablation(task, arguments.pairs)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -26,17 +26,6 @@ QUICK = (  # on photographs; what is not here takes longer, or is a variant of w
     "similarity-grad-cam,similarity-saliency,cosine-grad-cam,cosine-pytorch-grad-cam,grad-cam-product,"
     "random,centre-gaussian,edge-energy"
 )
-SHOWN = {
-    "": (
-        "answer_largest",
-        "mass",
-        "answer_vs_own_driver",
-        "answer_vs_shared_nondriver",
-        "answer_vs_neither",
-        "intensity",
-    ),
-    "-more": ("deletion", "insertion", "infidelity", "network_randomised", "readout_replaced", "reference_swapped"),
-}
 
 
 def benchmark(output: Path, task: str, *arguments: str) -> None:
@@ -55,20 +44,20 @@ def main() -> None:
     parser.add_argument("--few", type=int, default=24, help="pairs of photographs for the methods that take long")
     parser.add_argument("--more", type=int, default=24, help="of the pairs, for deletion, insertion and sanity checks")
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    seed = ("--seed", str(given.seed))
-    pairs = ("--pairs", str(given.pairs))
-    benchmark(given.output / "parts", "parts", *pairs, "--controls", str(given.pairs), *seed)
-    more = ("--pairs", str(given.more), "--faithful", str(given.more), "--sanity", str(given.more))
-    benchmark(given.output / "parts-more", "parts", *more, *seed)
-    if given.images:
+    options = parser.parse_args()
+    seed = ("--seed", str(options.seed))
+    pairs = ("--pairs", str(options.pairs))
+    benchmark(options.output / "parts", "parts", *pairs, "--controls", str(options.pairs), *seed)
+    more = ("--pairs", str(options.more), "--faithful", str(options.more), "--sanity", str(options.more))
+    benchmark(options.output / "parts-more", "parts", *more, *seed)
+    if options.images:
         rest = [method.name for method in methods_by_name() if method.name not in QUICK.split(",")]
-        model = ("--images", str(given.images), "--model", "squeezenet1_0", "--weights", given.weights)
+        model = ("--images", str(options.images), "--model", "squeezenet1_0", "--weights", options.weights)
         cut = [argument for layer in LAYERS for argument in ("--layer", layer)]
-        benchmark(given.output / "grid", "grid", "--methods", QUICK, *pairs, *model, *cut, *seed)
-        few = ("--pairs", str(given.few), "--controls", "0")
+        benchmark(options.output / "grid", "grid", "--methods", QUICK, *pairs, *model, *cut, *seed)
+        few = ("--pairs", str(options.few), "--controls", "0")
         benchmark(
-            given.output / "grid-rest",
+            options.output / "grid-rest",
             "grid",
             "--methods",
             ",".join(["ours-recommended", *rest]),
@@ -77,13 +66,13 @@ def main() -> None:
             *cut,
             *seed,
         )
-    for path in sorted(given.output.glob("*/results.json")):
+    for path in sorted(options.output.glob("*/results.json")):
         result = json.loads(path.read_text())
         versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
         machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
         date = datetime.date.fromtimestamp(path.stat().st_mtime)
-        print(f"\n## {path.parent.name}\n{date}, seed {given.seed}, {machine}, {versions}\n")
-        print(table(result, SHOWN["-more" if path.parent.name.endswith("-more") else ""]))
+        print(f"\n## {path.parent.name}\n{date}, seed {options.seed}, {machine}, {versions}\n")
+        print(table(result))
 
 
 if __name__ == "__main__":

@@ -117,8 +117,10 @@ def neurons(
     _check_folder(output, resume=False)
     chosen = _listed(names) or list(DEFAULT_METHODS)
     features = _encoder(model, layer, weights).to(available(device))
-    found = run_category_neurons(features, images, names=chosen, seed=seed, settings={"model": model}, output=output)
-    save_figure(preferences_figure(found), output / "figure.png")
+    explained = run_category_neurons(
+        features, images, names=chosen, seed=seed, settings={"model": model}, output=output
+    )
+    save_figure(preferences_figure(explained), output / "figure.png")
     typer.echo(f"Wrote results.json and figure.png to {output}.")
 
 

@@ -72,7 +72,7 @@ class _Columns:
         left = _MARGIN + _TEXT
         room = (WIDTH - _MARGIN - left - sum(gaps)) / len(groups)
         side = min(max(room, _TILE[0]), _TILE[1])
-        return cls([left + gap + at * side for at, gap in enumerate(itertools.accumulate(gaps))], side)
+        return cls([left + gap + column * side for column, gap in enumerate(itertools.accumulate(gaps))], side)
 
 
 def preferences_figure(neurons: Sequence[CategoryNeuron]) -> Figure:
@@ -108,8 +108,8 @@ def preferences_figure(neurons: Sequence[CategoryNeuron]) -> Figure:
     figure.set_figwidth(max(columns.width, WIDTH))
     write(figure, "Neurons that prefer a category", _MARGIN, _MARGIN / 2, fontsize=9, weight="bold")
     _draw_heads(figure, columns, methods)
-    for at, neuron in enumerate(neurons):
-        _draw_neuron(figure, neuron, columns, top + at * (columns.height + _NEURON_GAP))
+    for row, neuron in enumerate(neurons):
+        _draw_neuron(figure, neuron, columns, top + row * (columns.height + _NEURON_GAP))
     bar = place(figure, columns.lefts[0], bottom + LINE, width=1.5, height=0.1)
     colour_bar(figure, scale(1.0), cax=bar).ax.set_title(_UNIT, fontsize=FONT, pad=2, loc="left")
     write(figure, note, _MARGIN, bottom + _BAR)

@@ -37,17 +37,17 @@ def methods_by_name(names: Sequence[str | Method] | None = None) -> list[Method]
     """
     if names is None:
         return [method for method in METHODS.values() if _can_run(method)]
-    found = [name if isinstance(name, Method) else _named(name) for name in names]
-    repeated = sorted({method.name for method in found if [each.name for each in found].count(method.name) > 1})
+    chosen = [name if isinstance(name, Method) else _named(name) for name in names]
+    repeated = sorted({method.name for method in chosen if [each.name for each in chosen].count(method.name) > 1})
     if repeated:
         raise ValueError(f"Expected each method once, but got more than once: {', '.join(repeated)}.")
-    missing = [f"{method.name} (by {method.package})" for method in found if not _can_run(method)]
+    missing = [f"{method.name} (by {method.package})" for method in chosen if not _can_run(method)]
     if missing:
         raise ImportError(
             f"These methods are run by packages that are not installed: {', '.join(missing)}. Install them with: "
             "pip install 'captum-shared[peers]'."
         )
-    return found
+    return chosen
 
 
 def _named(name: str) -> Method:

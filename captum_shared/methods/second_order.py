@@ -112,8 +112,8 @@ def integrated_jacobians(similarity: NeuronSimilarity, inputs: Pair, target: Ten
     first, second = (mid_grey(similarity.image_features, images) for images in inputs)
     with torch.no_grad():
         shift = similarity.latent_features(first, second)
-        found = similarity.latent_features(*inputs)
-    slopes = _slopes(similarity, found[0] - shift[0], found[1] - shift[1], target)
+        features = similarity.latent_features(*inputs)
+    slopes = _slopes(similarity, features[0] - shift[0], features[1] - shift[1], target)
     method = IntegratedGradients(_projection(similarity.image_features))
     maps = [
         method.attribute(

@@ -42,9 +42,9 @@ def map_agreement(
         tensor([0.5000], dtype=torch.float64)
     """
     pairs = zip(maps.cpu().numpy(), others.cpu().numpy(), strict=True)
-    found = torch.tensor([rank_correlation(*pair) for pair in pairs], dtype=torch.float64)
+    correlations = torch.tensor([rank_correlation(*pair) for pair in pairs], dtype=torch.float64)
     first, second = ((each.amax((1, 2)) == each.amin((1, 2))).cpu() for each in (maps, others))
-    return torch.where(found.isnan(), (first & second).double(), found)
+    return torch.where(correlations.isnan(), (first & second).double(), correlations)
 
 
 def network_agreement(

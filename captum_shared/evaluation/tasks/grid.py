@@ -83,7 +83,7 @@ def grid_task(
     return Task(
         name="grid",
         similarity=NeuronSimilarity(features, readout),
-        trial=lambda place: _trial(place, drivers, shown, (used, strangers), seed),
+        trial=lambda index: _trial(index, drivers, shown, (used, strangers), seed),
         settings={
             "half": half,
             "categories": used,
@@ -106,7 +106,7 @@ def _files(images: str | Path) -> dict[str, list[Path]]:
     for path, name in zip(paths, categories, strict=True):
         if name in files:
             files[name].append(path)
-    return {name: found for name, found in files.items() if len(found) >= _FEWEST_PHOTOGRAPHS}
+    return {name: paths for name, paths in files.items() if len(paths) >= _FEWEST_PHOTOGRAPHS}
 
 
 def _halves(categories: Sequence[str], half: str) -> tuple[list[str], list[str]]:
@@ -160,14 +160,14 @@ def _names(drivers: Sequence[Mapping[str, float]]) -> list[str]:
 
 
 def _trial(
-    place: int,
+    index: int,
     drivers: Sequence[Mapping[str, float]],
     shown: Mapping[str, Tensor],
     categories: tuple[Sequence[str], Sequence[str]],
     seed: int,
 ) -> Trial:
-    rng = np.random.default_rng([seed, 3, place])
-    neuron = place % len(drivers)
+    rng = np.random.default_rng([seed, 3, index])
+    neuron = index % len(drivers)
     driving = sorted(drivers[neuron])
     contents = factorial_design(driving, [name for name in categories[0] if name not in driving], categories[1], rng)
     left = {name: rng.permutation(len(photographs)).tolist() for name, photographs in shown.items()}

@@ -59,7 +59,7 @@ def parts_task(*, n_neurons: int = 48, n_fitted: int = 400, seed: int = 0, progr
     return Task(
         name="parts",
         similarity=NeuronSimilarity(features, readout),
-        trial=lambda place: _trial(place, neurons, poses, seed),
+        trial=lambda index: _trial(index, neurons, poses, seed),
         settings={"n_neurons": n_neurons, "n_fitted": n_fitted, "seed": seed, "layer": _LAYER},
     )
 
@@ -81,9 +81,9 @@ def _poses(seed: int) -> dict[str, list[Placement]]:
     return poses
 
 
-def _trial(place: int, neurons: list[SyntheticNeuron], poses: dict[str, list[Placement]], seed: int) -> Trial:
-    rng = np.random.default_rng([seed, 6, place])
-    neuron = place % len(neurons)
+def _trial(index: int, neurons: list[SyntheticNeuron], poses: dict[str, list[Placement]], seed: int) -> Trial:
+    rng = np.random.default_rng([seed, 6, index])
+    neuron = index % len(neurons)
     drivers = sorted(neurons[neuron].tuning)
     others = rng.permutation([part for part in sorted(PARTS) if part not in drivers]).tolist()
     contents = factorial_design(drivers, others[:1], others[1:], rng)

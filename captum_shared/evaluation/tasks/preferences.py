@@ -185,7 +185,7 @@ def category_neurons(
     readout = fit_readout(latent[torch.from_numpy(fitting)], responses, center=True, neuron_names=categories)
     rest = np.flatnonzero(~fitting)
     half = _Half(
-        [paths[at] for at in rest],
+        [paths[row] for row in rest],
         np.asarray(labels)[rest],
         latent[torch.from_numpy(rest)],
         NeuronSimilarity(features, readout),
@@ -235,13 +235,13 @@ def _explained(
 ) -> CategoryNeuron:
     shown, similarity = half.choose(neuron)
     features: Any = half.similarity.image_features
-    images = load_inputs(features, [half.paths[at] for at in shown])
+    images = load_inputs(features, [half.paths[row] for row in shown])
     predicted, preferred = half.predicted(neuron), half.preferred(neuron)
     image, reference, *examples = (
         Photograph(
-            half.paths[at].relative_to(directory).as_posix(), str(half.labels[at]), float(predicted[at]), picture
+            half.paths[row].relative_to(directory).as_posix(), str(half.labels[row]), float(predicted[row]), picture
         )
-        for at, picture in zip(shown, to_display(images, features.preprocess).cpu(), strict=True)
+        for row, picture in zip(shown, to_display(images, features.preprocess).cpu(), strict=True)
     )
     return CategoryNeuron(
         category=half.readout.neuron_names[neuron],

@@ -36,9 +36,9 @@ def preferred_categories(labels: Sequence[str]) -> list[str]:
     sizes = {label: size for label, size in sorted(Counter(labels).items()) if label.lower() not in _UNSORTED}
     large = [label for label in sorted(sizes, key=lambda label: -sizes[label]) if sizes[label] >= _FEWEST]
     if len(large) < 2:
-        found = ", ".join(f"{label} ({size})" for label, size in sizes.items()) or "none"
+        counted = ", ".join(f"{label} ({size})" for label, size in sizes.items()) or "none"
         raise ValueError(
-            f"Expected at least two categories with {_FEWEST} or more photographs each, got {found}. Sort the "
+            f"Expected at least two categories with {_FEWEST} or more photographs each, got {counted}. Sort the "
             "photographs into one subfolder a category, or add some."
         )
     return large[:_N_NEURONS]
