@@ -175,5 +175,5 @@ def test_methods_that_need_positions_say_so(name: str) -> None:
         METHODS[name].attribute(flat, pair(), 1)
     tokens = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Flatten(2)).double()
     similarity = NeuronSimilarity(LatentFeatures(tokens, "1", pool="none"), readout(5 * 64))
-    with pytest.raises(ValueError, match=r"gives shape \(1, 5, 64\), without positions"):
+    with pytest.raises(ValueError, match=r"gives shape \(5, 64\) for each image, without positions"):
         METHODS[name].attribute(similarity, pair(), 1)
