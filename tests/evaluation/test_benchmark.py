@@ -140,7 +140,7 @@ class TestScores:
             calls.append(len(target))
             return loudest(similarity, pair, target)
 
-        run(task, tmp_path / "out", [Method("own", "ours", counted, kind="gradient")], pairs=8, faithful=3, sanity=2)
+        run(task, tmp_path / "out", [Method("own", "ours", counted, kind="gradient")], pairs=8, sanity=2)
         assert calls == [8, 2, 2, 2]  # the pairs; a wrong network, a wrong readout, a wrong reference
 
     def test_one_pair_has_no_other_reference(self, task: Task, tmp_path: Path) -> None:
