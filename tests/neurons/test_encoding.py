@@ -66,7 +66,7 @@ def test_tensors_arrays_and_single_neurons_are_alike():
     assert fit_readout(torch.from_numpy(features).bfloat16(), responses).weight.dtype == torch.float64
 
 
-def test_centring_sets_the_mean_and_nothing_else():
+def test_centering_sets_the_mean_and_nothing_else():
     features, responses, _ = recording()
     plain, centered = fit_readout(features, responses), fit_readout(features, responses, center=True)
     np.testing.assert_array_equal(centered.feature_mean, features.mean(axis=0))
