@@ -22,6 +22,7 @@ from captum_shared.evaluation.tasks.preferences import CategoryNeuron, MethodMap
 from captum_shared.figures import (
     Panel,
     architectures_figure,
+    benchmark_figure,
     encoding_figure,
     faint_figure,
     integrated_gradients_figure,
@@ -86,6 +87,19 @@ def preferences(_: Path) -> Figure:
     return preferences_figure([neuron])
 
 
+def benchmark(_: Path) -> Figure:
+    def score(value: float) -> dict[str, float]:
+        return {"value": value, "low": value - 0.1, "high": value + 0.05}
+
+    families = ("ours", "neuron", "similarity", "second-order", "trivial", "ceiling")
+    methods = [
+        {"name": f"{family}-a", "family": family, "scores": {"mass": score(0.8 - 0.1 * row), "answer_largest": entry}}
+        for row, family in enumerate(families)
+        for entry in [{"value": None} if family == "trivial" else score(0.9 - 0.05 * row)]
+    ]
+    return benchmark_figure({"task": "parts", "methods": methods})
+
+
 FIGURES: dict[str, Callable[[Path], Figure]] = {
     "pair": pair_of_panels,
     "encoding": lambda folder: encoding_figure(toy(folder)),
@@ -95,6 +109,7 @@ FIGURES: dict[str, Callable[[Path], Figure]] = {
     "integrated_gradients": integrated_gradients,
     "architectures": architectures,
     "preferences": preferences,
+    "benchmark": benchmark,
 }
 
 
