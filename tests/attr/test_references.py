@@ -86,6 +86,14 @@ def test_drivers_come_strongest_first_and_equal_ones_in_the_order_of_the_bank(im
     assert bank_of(images, weight, responses=responses, driver_fraction=0.5).drivers(1).tolist() == [5, 2, 7, 0, 1, 3]
 
 
+def test_equally_similar_references_come_in_the_order_of_the_drivers(weight: Tensor) -> None:
+    alike = seeded(2, 1, 5).expand(400, 5).contiguous()
+    responses = seeded(7, 400, 3)
+    bank = bank_of(alike, weight, responses=responses, driver_fraction=1.0)
+    strongest = sorted(range(400), key=lambda i: -float(responses[i, 2]))
+    assert bank.search(seeded(3, 1, 5), target=2, top_k=400).indices[0].tolist() == strongest
+
+
 class Refusing(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         raise AssertionError("the network ran")
