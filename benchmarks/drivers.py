@@ -17,9 +17,7 @@ and on the predictions with the neurons exchanged at random (chance: neurons hav
 """
 
 import argparse
-import importlib.metadata
 import json
-import platform
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from reporting import write_json
+from reporting import write_report
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import roc_auc_score
 
@@ -111,18 +109,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("drivers.json"))
     chosen = parser.parse_args()
-    packages = ("captum-shared", "numpy", "scikit-learn", "torch")
     report = {
         "results": measure(chosen.neurons, chosen.held_out, chosen.seed),
         "settings": {"neurons": chosen.neurons, "held_out": chosen.held_out, "seed": chosen.seed},
-        "machine": {
-            "processor": platform.machine(),
-            "threads": torch.get_num_threads(),
-            "python": platform.python_version(),
-        },
-        "versions": {package: importlib.metadata.version(package) for package in packages},
     }
-    write_json(chosen.output, report)
+    write_report(chosen.output, report, ("captum-shared", "numpy", "scikit-learn", "torch"))
     for category, results in report["results"].items():
         for name, scores in results.items():
             told = ", ".join(f"{score} {value:.3g}" for score, value in scores.items())

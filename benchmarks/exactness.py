@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 
 import torch
-from reporting import write_json
+from reporting import write_report
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -75,7 +75,7 @@ def main() -> None:
     torch.manual_seed(0)
     squeezenet, _ = load_torchvision("squeezenet1_0", chosen.weights)
     report = {"small CNN": measure(small_cnn(), "0"), "squeezenet1_0": measure(squeezenet, "features")}
-    write_json(chosen.output, report)
+    write_report(chosen.output, {"networks": report, "seed": 0}, ("captum-shared", "captum", "torch", "torchvision"))
     print(json.dumps(report, indent=2))
 
 

@@ -7,14 +7,11 @@ a fit sees predicts of fresh images is the truth; the difference of a held-out c
 """
 
 import argparse
-import importlib.metadata
-import platform
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from reporting import write_json
+from reporting import write_report
 
 from captum_shared import fit_readout, heldout_correlation, ooc_correlation
 
@@ -66,18 +63,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("heldout_bias.json"))
     chosen = parser.parse_args()
-    packages = ("captum-shared", "numpy", "scikit-learn", "torch")
     report: dict[str, Any] = {
         "results": measure(chosen.recordings, chosen.neurons, chosen.seed),
         "settings": {"recordings": chosen.recordings, "neurons": chosen.neurons, "seed": chosen.seed, "folds": FOLDS},
-        "machine": {
-            "processor": platform.machine(),
-            "threads": torch.get_num_threads(),
-            "python": platform.python_version(),
-        },
-        "versions": {package: importlib.metadata.version(package) for package in packages},
     }
-    write_json(chosen.output, report)
+    write_report(chosen.output, report, ("captum-shared", "numpy", "scikit-learn", "torch"))
     print("images  relation   truth  pooled (bias)    within (bias)")
     for row in report["results"]:
         pooled, within = (f"{row[name]:6.3f} ({row[name] - row['truth']:+.3f})" for name in ("pooled", "within"))

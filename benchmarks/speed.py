@@ -15,9 +15,7 @@ Peers take turns, and a ratio is the median of the ratios of the rounds.
 """
 
 import argparse
-import importlib.metadata
 import multiprocessing
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -25,7 +23,7 @@ from pathlib import Path
 
 import torch
 from captum.attr import IntegratedGradients
-from reporting import write_json
+from reporting import write_report
 from torch import Tensor, nn
 from torchvision.models import get_model
 from torchvision.models.feature_extraction import create_feature_extractor
@@ -177,7 +175,6 @@ def main() -> None:
     layout = torch.channels_last if chosen.channels_last else torch.contiguous_format
 
     results = {name: measure(name, chosen.rounds, chosen.rows, layout) for name in tqdm(chosen.networks)}
-    packages = ("captum-shared", "captum", "torch", "torchvision")
     report = {
         "networks": results,
         "peak_memory_MiB_over_n_steps": memory_over_steps(),
@@ -189,14 +186,8 @@ def main() -> None:
             "layout": str(layout),
             "seed": 0,
         },
-        "machine": {
-            "processor": platform.machine(),
-            "threads": torch.get_num_threads(),
-            "python": platform.python_version(),
-        },
-        "versions": {package: importlib.metadata.version(package) for package in packages},
     }
-    write_json(chosen.output, report)
+    write_report(chosen.output, report, ("captum-shared", "captum", "torch", "torchvision"))
     for name, result in results.items():
         print(
             f"{name}: gradient {result['gradient']['ratio']:.3f} of a raw pass; full Jacobian "
