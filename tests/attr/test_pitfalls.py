@@ -16,6 +16,7 @@ from captum_shared import (
     ReferenceBank,
 )
 from captum_shared.attr._captum import select_neurons
+from captum_shared.attr.pairs import checked_pair
 from captum_shared.figures import Panel, pair_figure
 
 pytestmark = pytest.mark.usefixtures("as_installed")
@@ -219,3 +220,20 @@ def test_an_encoder_that_gives_no_tensor_is_told() -> None:
 
     with pytest.raises(TypeError, match="but gave a dict"):
         NeuronSimilarity(Mapping(), LinearReadout.uniform(2))(torch.rand(1, 2), torch.rand(1, 2))
+
+
+def test_finite_pixels_whose_sum_overflows_are_finite() -> None:
+    images = torch.full((1, 3, 2, 2), 2e38)
+    checked, _ = checked_pair((images, images))
+    assert torch.equal(checked.detach(), images)
+    for wrong in (torch.nan, torch.inf):
+        with pytest.raises(ValueError, match="must be finite"):
+            checked_pair((images, torch.full((1, 3, 2, 2), wrong)))
+
+
+@pytest.mark.parametrize("dtypes", [(torch.float32, torch.float64), (torch.float64, torch.float32)])
+def test_each_map_has_the_precision_of_its_image(dtypes: tuple[torch.dtype, torch.dtype]) -> None:
+    similarity = NeuronSimilarity(nn.Flatten(), LinearReadout(torch.rand(2, 12) + 0.1))
+    pair = torch.rand(2, 3, 2, 2, dtype=dtypes[0]), torch.rand(2, 3, 2, 2, dtype=dtypes[1])
+    maps = ParallelSharedAttribution(similarity).attribute(pair, target=1)
+    assert (maps[0].dtype, maps[1].dtype) == dtypes

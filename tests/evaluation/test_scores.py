@@ -226,6 +226,14 @@ def test_the_interval_of_two_pairs_by_hand() -> None:
     assert bootstrap(torch.tensor([0.0, 1.0])) == Interval(0.5, 0.0, 1.0)
 
 
+def test_the_interval_is_of_two_thousand_resamplings() -> None:
+    scores = seeded(5, 40)
+    drawn = np.random.default_rng(7).multinomial(40, np.full(40, 1 / 40), size=2000)
+    low, high = np.quantile(drawn @ scores.numpy() / 40, [0.025, 0.975])
+    expected = pytest.approx((float(scores.mean()), low, high), rel=1e-12)
+    assert tuple(bootstrap(scores, seed=7)) == expected
+
+
 def test_both_images_of_a_pair_are_drawn_together() -> None:
     scores = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]])
     assert bootstrap(scores) == Interval(0.5, 0.5, 0.5)

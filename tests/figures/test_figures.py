@@ -7,7 +7,6 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from captum_shared._files import write_atomically
-from captum_shared.attr.heatmaps import heatmap
 from captum_shared.evaluation.scores.recovery import positive_mass
 from captum_shared.figures import Panel, pair_figure, save_figure
 
@@ -76,49 +75,6 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
         interrupted()
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
-
-
-def test_pixel_maps_are_summed_magnitudes() -> None:
-    attribution = torch.randn(2, 3, 6, 6, dtype=torch.float64)
-    torch.testing.assert_close(heatmap(attribution, (6, 6), kind="gradient", smoothing=0.0), attribution.abs().sum(1))
-
-
-def test_contributions_of_pixels_cancel_where_they_speak_for_and_against() -> None:
-    attribution = torch.tensor([[[[2.0, 0.0, 0.0]], [[-1.0, 0.0, -4.0]]]])
-    assert heatmap(attribution, (1, 3), kind="contribution", smoothing=0.0)[0, 0].tolist() == [1, 0, 0]
-    checks = (torch.arange(50) % 2 * 2.0 - 1).expand(1, 1, 50, 50)
-    assert float(heatmap(checks, (50, 50), kind="contribution").max()) < 0.05
-    assert float(heatmap(checks, (50, 50), kind="gradient").min()) > 0.95
-
-
-@pytest.mark.usefixtures("as_installed")
-def test_what_is_of_no_kind_or_of_another_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="kind must be one of gradient, contribution, layer, but got 'positive'"):
-        heatmap(torch.ones(1, 1, 2, 2), (2, 2), kind="positive")  # type: ignore[arg-type]
-    for kind in ("gradient", "contribution"):
-        with pytest.raises(ValueError, match=r'of the size \(4, 4\), but got \(2, 2\)\. Give kind="layer" for'):
-            heatmap(torch.ones(1, 1, 2, 2), (4, 4), kind=kind)
-    with pytest.raises(ValueError, match="cannot be negative, but is -1"):
-        heatmap(torch.ones(1, 1, 2, 2), (2, 2), kind="gradient", smoothing=-1)
-
-
-def test_smoothing_keeps_constant_maps_and_spreads_points_by_its_width() -> None:
-    constant = torch.ones(1, 1, 50, 50, dtype=torch.float64)
-    torch.testing.assert_close(heatmap(constant, (50, 50), kind="gradient"), constant[:, 0])
-    point = torch.zeros(1, 1, 101, 101, dtype=torch.float64)
-    point[0, 0, 50, 50] = 1
-    spread = heatmap(point, (101, 101), kind="gradient", smoothing=0.05)[0]
-    offsets = torch.arange(101, dtype=torch.float64) - 50
-    assert float(spread.sum()) == pytest.approx(1, abs=1e-6)
-    assert float((spread.sum(0) * offsets**2).sum()) ** 0.5 == pytest.approx(0.05 * 101, rel=0.02)
-
-
-def test_layer_maps_lose_what_speaks_against_only_after_all_channels_are_summed() -> None:
-    attribution = torch.tensor([[[[2.0, 1.0], [0.0, 3.0]], [[-1.0, -4.0], [0.0, 0.0]]]])
-    shown = heatmap(attribution, (4, 4), kind="layer")
-    assert float(shown[0, 0, 0]) == 1.0
-    assert float(shown[0, 0, 3]) == 0.0
-    assert float(shown[0, 3, 3]) == 3.0
 
 
 def test_positive_mass_by_hand() -> None:
