@@ -155,3 +155,12 @@ def test_an_empty_bank_and_impossible_searches_are_told(images: Tensor, weight: 
         bank.search(images, target=0, top_k=7)
     with pytest.raises(ValueError, match="the batch is empty"):
         bank.search(images[:0], target=0)
+
+
+def test_a_bar_is_shown_only_where_it_is_asked_for(
+    images: Tensor, weight: Tensor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bank_of(images, weight).search(images[:2], target=0)
+    assert capsys.readouterr().err == ""
+    bank_of(images, weight, progress=True).search(images[:2], target=0)
+    assert capsys.readouterr().err.count("features of the references") >= 1
