@@ -91,6 +91,11 @@ def test_layer_maps_lose_what_speaks_against_only_after_all_channels_are_summed(
     assert float(shown[0, 3, 3]) == 3.0
 
 
+def test_the_kind_is_named() -> None:
+    with pytest.raises(TypeError, match="positional argument"):
+        heatmap(torch.ones(1, 1, 2, 2), (2, 2), "layer")  # type: ignore[misc]
+
+
 def test_ranks_are_correlated_and_a_constant_map_has_none() -> None:
     first, second = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 3.0], [2.0, 4.0]])
     assert rank_correlation(first, second) == pytest.approx(1 - 6 * 2 / (4 * 15))

@@ -237,3 +237,13 @@ def test_each_map_has_the_precision_of_its_image(dtypes: tuple[torch.dtype, torc
     pair = torch.rand(2, 3, 2, 2, dtype=dtypes[0]), torch.rand(2, 3, 2, 2, dtype=dtypes[1])
     maps = ParallelSharedAttribution(similarity).attribute(pair, target=1)
     assert (maps[0].dtype, maps[1].dtype) == dtypes
+
+
+def test_an_argument_equal_to_its_default_is_none_that_gradients_would_refuse() -> None:
+    similarity = NeuronSimilarity(nn.Flatten(), LinearReadout(torch.rand(1, 12) + 0.1))
+    pair = torch.rand(1, 3, 2, 2), torch.rand(1, 3, 2, 2)
+    method = ParallelSharedAttribution(similarity)
+    same = method.attribute(pair, 0, method="".join(["gauss", "legendre"]))
+    torch.testing.assert_close(same, method.attribute(pair, 0))
+    with pytest.raises(TypeError, match="Plain gradients take no method"):
+        method.attribute(pair, 0, method="riemann_left")
