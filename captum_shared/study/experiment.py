@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Float64, UInt8
 from numpy import ndarray
-from torch import Tensor, nn
+from torch import Tensor
 
 from captum_shared.attr.heatmaps import Kind, heatmap
 from captum_shared.attr.parallel import ParallelSharedAttribution
@@ -62,7 +62,7 @@ class Experiment:
     @cached_property
     def excluded(self) -> tuple[str, ...]:
         """For each neuron why it cannot take part, or nothing."""
-        fitted, judged = (exclusions(self.recording.mean[images]) for images in self._split)
+        fitted, judged = (exclusions(self._mean[images]) for images in self._split)
         return tuple(
             f"{inside} (preferred category)" if inside else f"{outside} (other categories)" if outside else ""
             for inside, outside in zip(fitted, judged, strict=True)
@@ -70,8 +70,12 @@ class Experiment:
 
     @cached_property
     def _similarity(self) -> NeuronSimilarity:
-        """The similarity of images whose features are known already."""
-        return NeuronSimilarity(nn.Identity(), self.readout)
+        return NeuronSimilarity(self.features, self.readout)
+
+    @cached_property
+    def _mean(self) -> Float64[ndarray, "image neuron"]:
+        """Mean responses, of which the recording hands out a copy each time."""
+        return self.recording.mean
 
     @cached_property
     def bank(self) -> ReferenceBank:
@@ -79,14 +83,16 @@ class Experiment:
         return ReferenceBank.from_features(
             self._similarity,
             self.latent[self.preferred],
-            responses=self.recording.mean[self.preferred],
+            responses=self._mean[self.preferred],
             driver_fraction=self.settings.driver_fraction,
         )
 
     @cached_property
     def _attributions(self) -> tuple[ParallelSharedAttribution, ParallelSharedAttribution]:
-        similarity = NeuronSimilarity(self.features, self.readout)
-        return ParallelSharedAttribution(similarity), ParallelSharedAttribution(similarity, "integrated_gradients")
+        return (
+            ParallelSharedAttribution(self._similarity),
+            ParallelSharedAttribution(self._similarity, "integrated_gradients"),
+        )
 
     @property
     def _split(self) -> tuple[ndarray, ndarray]:
@@ -98,7 +104,7 @@ class Experiment:
         Returns:
             The numbers of :class:`NeuronResult` by name, one a neuron.
         """
-        mean, (inside, outside) = self.recording.mean, self._split
+        mean, (inside, outside) = self._mean, self._split
         settings = self.settings
         numbers: dict[str, ndarray] = {
             "heldout_correlation": heldout_correlation(
@@ -147,7 +153,7 @@ class Experiment:
             The pairs.
         """
         return choose_pairs(
-            self.recording.mean[:, neuron],
+            self._mean[:, neuron],
             self.preferred,
             self.latent,
             bank=self.bank,
@@ -166,7 +172,7 @@ class Experiment:
         """
         row = {name: image for image, name in enumerate(self.recording.stimulus_ids)}
         images, references = ([row[getattr(pair, side)] for pair in neuron.pairs] for side in ("image", "reference"))
-        similarities = self._similarity(self.latent[images], self.latent[references])
+        similarities = self._similarity.of_features(self.latent[images], self.latent[references])
         column = similarities[:, self.readout.neuron_index(neuron.name)].tolist()
         return tuple(
             ChosenPair(pair.kind, image, reference, similarity)
@@ -216,7 +222,7 @@ class Experiment:
     def _measured(
         self, neuron: int, pair: ChosenPair, maps: Float32[ndarray, "side jacobian row column"]
     ) -> PairResult:
-        responses = self.recording.mean[:, neuron]
+        responses = self._mean[:, neuron]
         return PairResult(
             kind=pair.kind,
             image=self.recording.stimulus_ids[pair.image],
