@@ -126,7 +126,7 @@ def scored(task: Task, indices: range) -> dict[str, dict[str, Tensor]]:
         unshared = layer_map(image, control, readouts, setting)
         shown = [heatmap(each, (regions.shape[3], regions.shape[4]), kind="layer") for each in pair]
         scores[name] = recovered(shown, regions) | intensities(pair[0], unshared)
-    for name in ("ours-recommended", "ours-correspondence-pixels"):
+    for name in ("recommended", "ours-correspondence-pixels"):
         maps = METHODS[name].maps
         shared, control = maps(task.similarity, inputs[:2], neurons), maps(task.similarity, inputs[::2], neurons)
         scores[name] = recovered(shared, regions) | intensities(shared[0], control[0])

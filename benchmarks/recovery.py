@@ -21,7 +21,7 @@ from captum_shared.methods import methods_by_name
 
 LAYERS = ("features", "classifier.1", "classifier.2")
 QUICK = (  # on photographs; what is not here takes longer, or is a variant of what is
-    "ours-recommended,ours-correspondence,ours-correspondence-pixels,ours-paper,ours-gradient-centred,ours-layer,"
+    "recommended,ours-correspondence,ours-correspondence-pixels,paper,ours-gradient-centred,ours-layer,"
     "ours-layer-centred,ours-layer-excitatory,neuron-grad-cam,neuron-guided-grad-cam,neuron-saliency,"
     "similarity-grad-cam,similarity-saliency,cosine-grad-cam,cosine-pytorch-grad-cam,grad-cam-product,"
     "random,centre-gaussian,edge-energy"
@@ -60,7 +60,7 @@ def main() -> None:
             options.output / "grid-rest",
             "grid",
             "--methods",
-            ",".join(["ours-recommended", *rest]),
+            ",".join(["recommended", *rest]),
             *few,
             *model,
             *cut,

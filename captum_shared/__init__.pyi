@@ -11,6 +11,7 @@ from .attr import (
     shared_weights,
 )
 from .encoders import LatentFeatures, LayerFeatures
+from .methods import explain
 from .neurons import (
     LinearReadout,
     fit_readout,
@@ -38,6 +39,7 @@ __all__ = [
     "SharedCorrespondence",
     "SharedProjection",
     "StudySettings",
+    "explain",
     "fit_readout",
     "heldout_correlation",
     "neuron_similarity",

@@ -75,8 +75,9 @@ def imports(source: str, path: Path, package: Path) -> Iterator[str]:
             above = own[: len(own) - node.level + 1] if node.level else []
             name = ".".join([*above, *([node.module] if node.module else [])])
             inside = package.joinpath(*name.split(".")[1:])
+            own_names = public if name == "captum_shared" else {}
             found = [
-                f"{name}.{public.get(alias.name, alias.name)}"
+                f"{name}.{own_names.get(alias.name, alias.name)}"
                 if name == "captum_shared" or _is_module(inside / alias.name)
                 else name
                 for alias in node.names

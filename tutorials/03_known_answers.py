@@ -73,12 +73,12 @@ figure
 #
 # All methods have one call and end in one kind of heatmap, so that they compare. Grad-CAM and Integrated Gradients of the
 # neuron explain its response to each image by itself. Grad-CAM of the cosine explains how alike the features of the two images
-# are, without a neuron. `ours-paper` sends the paper's shared weights back to the pixels; `ours-recommended` asks which places
+# are, without a neuron. `paper` sends the paper's shared weights back to the pixels; `recommended` asks which places
 # of the two images correspond. Its maps are concentrated on few pixels, so each scale ends where a hundredth of the method's
 # pixels lie above.
 
 # %%
-shown = ["neuron-grad-cam", "neuron-integrated-gradients", "cosine-grad-cam", "ours-paper", "ours-recommended"]
+shown = ["neuron-grad-cam", "neuron-integrated-gradients", "cosine-grad-cam", "paper", "recommended"]
 maps = {method.name: method.maps(task.similarity, pair, target) for method in methods_by_name(shown)}
 panels = [
     Panel(title, each[0], {name: both[side][0] for name, both in maps.items()}, answers[side])
@@ -170,8 +170,8 @@ print(f"agreement with the control:   {float(with_control.sum()):.4f}")
 
 # %%
 names = [
-    "ours-recommended",
-    "ours-paper",
+    "recommended",
+    "paper",
     "ours-layer-centred",
     "neuron-grad-cam",
     "neuron-integrated-gradients",
@@ -220,11 +220,11 @@ benchmark_figure(joined, scores[:3])
 
 # %% [markdown]
 # Not bad for three lines: it knows both halves of the question. On 24 pairs its interval overlaps with that of
-# `ours-recommended`, so this table cannot say which is better. 400 pairs, of which these are the first 24, can; and they bring
+# `recommended`, so this table cannot say which is better. 400 pairs, of which these are the first 24, can; and they bring
 # Grad-CAM of the neuron to where the design says that it has to be.
 
 # %%
-finalists = methods_by_name(["ours-recommended", mine, "neuron-grad-cam"])
+finalists = methods_by_name(["recommended", mine, "neuron-grad-cam"])
 with TemporaryDirectory() as folder:
     final = run_benchmark(task, finalists, extent=Extent(pairs=400), output=Path(folder, "parts"), progress=False)
 Markdown(table(final, scores[:4]))
@@ -243,8 +243,8 @@ few, many = ({entry["name"]: entry["scores"] for entry in each["methods"]} for e
 assert not changed("neuron-grad-cam", control, target)
 assert not changed("neuron-integrated-gradients", control, target)
 assert not changed("cosine-grad-cam", reference, other_neuron)
-assert changed("ours-recommended", control, target)
-assert changed("ours-recommended", reference, other_neuron)
+assert changed("recommended", control, target)
+assert changed("recommended", reference, other_neuron)
 
 # the maps are the sums of the correspondence, which is greater with the reference than with the control
 image_map, reference_map = method.attribute(pair, target=target)
@@ -264,6 +264,6 @@ for scored, name, score in (
     assert scored[name][score]["low"] < 0.5 < scored[name][score]["high"]
 
 # 24 pairs do not tell our own method from the recommended one, 400 do
-best, own = "ours-recommended", "neuron times cosine"
+best, own = "recommended", "neuron times cosine"
 assert few[own]["answer_largest"]["high"] > few[best]["answer_largest"]["low"]
 assert many[own]["answer_largest"]["high"] < many[best]["answer_largest"]["low"]

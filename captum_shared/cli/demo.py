@@ -22,7 +22,7 @@ from captum_shared.recordings import Recording
 from captum_shared.study import NeuronResult, StudyResult, StudySettings, run_study
 from captum_shared.synthetic import simulate_recording
 
-METHODS: Final = ("ours-paper", "ours-ig", "ours-layer", "neuron-grad-cam", "neuron-saliency")
+METHODS: Final = ("paper", "ours-ig", "ours-layer", "neuron-grad-cam", "neuron-saliency")
 _PACKAGES: Final = ("captum-shared", "captum", "torch", "torchvision")
 
 

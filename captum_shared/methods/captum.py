@@ -1,8 +1,9 @@
 """Captum's methods, on the neuron's response to one image or on the similarity of a pair."""
 
 import math
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, final
 
 import torch
 from captum.attr import (
@@ -18,10 +19,11 @@ from captum.attr import (
 from torch import Tensor
 
 from captum_shared.attr._captum import layer_gradients
+from captum_shared.attr.heatmaps import Kind
 from captum_shared.attr.pairs import Pair
 from captum_shared.attr.similarity import NeuronSimilarity
-from captum_shared.methods.explained import Explained, of_the_cosine, of_the_neuron, of_the_similarity
-from captum_shared.methods.method import Method
+from captum_shared.methods.explained import Explain, Explained, of_the_cosine, of_the_neuron, of_the_similarity
+from captum_shared.methods.method import Call, Family, Method
 from captum_shared.methods.sampling import BATCH, N_SAMPLES, noise_levels, pair_by_pair
 
 _WINDOWS: Final = 8
@@ -129,32 +131,65 @@ def _tensors(maps: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return (maps,) if isinstance(maps, Tensor) else maps
 
 
-NEURON: Final = (
-    Method("neuron-saliency", "neuron", of_the_neuron(saliency), kind="gradient"),
-    Method("neuron-input-x-gradient", "neuron", of_the_neuron(input_x_gradient), kind="contribution"),
-    Method("neuron-integrated-gradients", "neuron", of_the_neuron(integrated_gradients), kind="contribution"),
-    Method("neuron-grad-cam", "neuron", of_the_neuron(grad_cam), kind="layer"),
-    Method("neuron-guided-grad-cam", "neuron", of_the_neuron(guided_grad_cam), kind="gradient"),
-    Method("neuron-deeplift", "neuron", of_the_neuron(deeplift), kind="contribution"),
-    Method("neuron-gradient-shap", "neuron", of_the_neuron(gradient_shap), kind="contribution"),
-    Method("neuron-occlusion", "neuron", of_the_neuron(occlusion), kind="contribution"),
+@final
+@dataclass(frozen=True)
+class _Captum:
+    """A method of Captum, whatever it explains."""
+
+    name: str
+    explain: Explain
+    kind: Kind
+    title: str
+    passes: tuple[int, int]
+
+    def of(self, what: str, family: Family, explained: Callable[[Explain], Call], *, title: str) -> Method:
+        """The record of the method that explains the neuron, the similarity or the cosine."""
+        return Method(
+            f"{what}-{self.name}",
+            family,
+            explained(self.explain),
+            kind=self.kind,
+            title=f"{self.title} of the {title}",
+            passes=self.passes,
+        )
+
+
+_N_WINDOWS: Final = _WINDOWS**2
+_CAPTUM: Final = (
+    _Captum("saliency", saliency, "gradient", "gradient", (1, 1)),
+    _Captum("input-x-gradient", input_x_gradient, "contribution", "input times gradient", (1, 1)),
+    _Captum(
+        "integrated-gradients", integrated_gradients, "contribution", "Integrated Gradients", (N_SAMPLES, N_SAMPLES)
+    ),
+    _Captum("grad-cam", grad_cam, "layer", "Grad-CAM", (1, 0)),
+    _Captum("guided-grad-cam", guided_grad_cam, "gradient", "guided Grad-CAM", (2, 1)),
+    _Captum("deeplift", deeplift, "contribution", "DeepLift", (2, 2)),
+    _Captum("gradient-shap", gradient_shap, "contribution", "GradientShap", (N_SAMPLES, N_SAMPLES)),
+)
+
+NEURON: Final = tuple(
+    each.of("neuron", "neuron", of_the_neuron, title="neuron")
+    for each in (*_CAPTUM, _Captum("occlusion", occlusion, "contribution", "occlusion", (_N_WINDOWS + 1, 0)))
 )
 """Of the neuron's response to one image; no map sees the other image."""
 
 SIMILARITY: Final = (
-    Method("similarity-saliency", "similarity", of_the_similarity(saliency), kind="gradient"),
-    Method("similarity-input-x-gradient", "similarity", of_the_similarity(input_x_gradient), kind="contribution"),
-    Method(
-        "similarity-integrated-gradients", "similarity", of_the_similarity(integrated_gradients), kind="contribution"
+    *(
+        each.of("similarity", "similarity", of_the_similarity, title="similarity")
+        for each in (*_CAPTUM, _Captum("occlusion", occlusion, "contribution", "occlusion", (2 * _N_WINDOWS + 1, 0)))
     ),
-    Method("similarity-grad-cam", "similarity", of_the_similarity(grad_cam), kind="layer"),
-    Method("similarity-guided-grad-cam", "similarity", of_the_similarity(guided_grad_cam), kind="gradient"),
-    Method("similarity-deeplift", "similarity", of_the_similarity(deeplift), kind="contribution"),
-    Method("similarity-gradient-shap", "similarity", of_the_similarity(gradient_shap), kind="contribution"),
-    Method("similarity-occlusion", "similarity", of_the_similarity(occlusion), kind="contribution"),
-    Method("cosine-saliency", "similarity", of_the_cosine(saliency), kind="gradient"),
-    Method("cosine-integrated-gradients", "similarity", of_the_cosine(integrated_gradients), kind="contribution"),
-    Method("cosine-grad-cam", "similarity", of_the_cosine(grad_cam), kind="layer"),
-    Method("grad-cam-product", "similarity", product_of_grad_cams, kind="layer"),
+    *(
+        each.of("cosine", "similarity", of_the_cosine, title="plain cosine")
+        for each in _CAPTUM
+        if each.name in ("saliency", "integrated-gradients", "grad-cam")
+    ),
+    Method(
+        "grad-cam-product",
+        "similarity",
+        product_of_grad_cams,
+        kind="layer",
+        title="Grad-CAM of the neuron times that of the cosine",
+        passes=(2, 0),
+    ),
 )
 """Of the neuron-specific similarity (centred where the readout is), and of the plain cosine, without a neuron."""

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, final, get_args
+from typing import Final, Literal, TypeAlias, final, get_args
 
 import torch
 from jaxtyping import Float
@@ -19,7 +19,17 @@ Call: TypeAlias = Callable[[NeuronSimilarity, Pair, Tensor], Pair]
 """From a similarity, a pair (images, references) and the neuron of each to signed maps of both."""
 
 Family: TypeAlias = Literal["ours", "neuron", "similarity", "second-order", "trivial", "ceiling"]
-"""What a method looks at: shared features, the neuron's response to one image, the similarity of two, ..."""
+"""What a method looks at (:data:`LOOKS_AT`)."""
+
+LOOKS_AT: Final[dict[Family, str]] = {
+    "ours": "what both images share and the neuron uses",
+    "neuron": "the neuron's response to one image at a time",
+    "similarity": "the similarity of the two images",
+    "second-order": "the similarity, pixel by pixel of both",
+    "trivial": "nothing of the network",
+    "ceiling": "what the task knows",
+}
+"""What the methods of each family look at, in plain words."""
 
 
 @final
@@ -36,6 +46,11 @@ class Method:
         kind: what the attributions are, which decides how they become heatmaps: gradients by pixels, contributions of
             pixels, or maps of a layer, as also those with one number a position; see
             :func:`~captum_shared.attr.heatmap`.
+        title: what it is called above a map, in plain words; the name by default.
+        passes: how often both images go through the network, forward and backward (as far as the pixels), or None
+            where that is not known.
+        absolute: whether each of its maps sums to a share, 0 where nothing is shared and at most 1, so that maps of
+            all pairs, neurons and networks compare.
         package: name, as imported, of an optional package that runs it, or None.
 
     Raises:
@@ -56,6 +71,9 @@ class Method:
     family: Family
     call: Call
     kind: Kind = field(kw_only=True)
+    title: str = field(default="", kw_only=True)
+    passes: tuple[int, int] | None = field(default=None, kw_only=True)
+    absolute: bool = field(default=False, kw_only=True)
     package: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -63,6 +81,7 @@ class Method:
             raise ValueError(f"family must be one of {', '.join(get_args(Family))}, but got {self.family!r}.")
         if self.kind not in get_args(Kind):
             raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, but got {self.kind!r}.")
+        object.__setattr__(self, "title", self.title or self.name)
 
     def attribute(self, similarity: NeuronSimilarity, inputs: Pair, target: TargetType = None) -> Pair:
         """Compute the attributions, signed and as they come.

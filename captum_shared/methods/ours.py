@@ -7,6 +7,7 @@ from captum.attr import GuidedBackprop, NoiseTunnel
 from torch import Tensor
 
 from captum_shared.attr.correspondence import SharedCorrespondence
+from captum_shared.attr.heatmaps import Kind
 from captum_shared.attr.layer import LayerSharedAttribution
 from captum_shared.attr.pairs import Pair
 from captum_shared.attr.parallel import ParallelSharedAttribution
@@ -130,25 +131,44 @@ PAPER: Final = Features()
 CENTRED: Final = Features(center=True)
 EXCITATORY: Final = Features(center=True, excitatory=True)
 
+_FEATURES: Final = {"": PAPER, "centred": CENTRED, "excitatory": EXCITATORY}
+_MAPS: Final[dict[str, tuple[Call, Kind, str, tuple[int, int]]]] = {
+    "gradient": (gradient, "gradient", "gradient", (1, 1)),
+    "ig": (integrated_gradients, "contribution", "Integrated Gradients", (N_SAMPLES + 1, N_SAMPLES)),
+    "smoothgrad": (smoothgrad, "gradient", "SmoothGrad", (N_SAMPLES, N_SAMPLES)),
+    "guided": (guided, "gradient", "guided backpropagation", (2, 1)),
+    "layer": (layer, "layer", "at the layer", (1, 0)),
+}
+
+
+def _record(maps: str, which: str) -> Method:
+    call, kind, title, passes = _MAPS[maps]
+    name = f"ours-{maps}-{which}" if which else f"ours-{maps}" if maps != "gradient" else "paper"
+    shared = f"shared {which} features".replace("  ", " ")
+    title = f"{shared}, {title}" if name != "paper" else f"{shared} (the paper's gradient)"
+    return Method(name, "ours", _FEATURES[which].shared_by(call), kind=kind, title=title, passes=passes)
+
+
 OURS: Final = (
-    Method("ours-recommended", "ours", refined, kind="layer"),
-    Method("ours-correspondence", "ours", correspondence, kind="layer"),
-    Method("ours-correspondence-pixels", "ours", pixels, kind="gradient"),
-    Method("ours-paper", "ours", PAPER.shared_by(gradient), kind="gradient"),
-    Method("ours-ig", "ours", PAPER.shared_by(integrated_gradients), kind="contribution"),
-    Method("ours-smoothgrad", "ours", PAPER.shared_by(smoothgrad), kind="gradient"),
-    Method("ours-guided", "ours", PAPER.shared_by(guided), kind="gradient"),
-    Method("ours-layer", "ours", PAPER.shared_by(layer), kind="layer"),
-    Method("ours-gradient-centred", "ours", CENTRED.shared_by(gradient), kind="gradient"),
-    Method("ours-ig-centred", "ours", CENTRED.shared_by(integrated_gradients), kind="contribution"),
-    Method("ours-smoothgrad-centred", "ours", CENTRED.shared_by(smoothgrad), kind="gradient"),
-    Method("ours-guided-centred", "ours", CENTRED.shared_by(guided), kind="gradient"),
-    Method("ours-layer-centred", "ours", CENTRED.shared_by(layer), kind="layer"),
-    Method("ours-gradient-excitatory", "ours", EXCITATORY.shared_by(gradient), kind="gradient"),
-    Method("ours-ig-excitatory", "ours", EXCITATORY.shared_by(integrated_gradients), kind="contribution"),
-    Method("ours-smoothgrad-excitatory", "ours", EXCITATORY.shared_by(smoothgrad), kind="gradient"),
-    Method("ours-guided-excitatory", "ours", EXCITATORY.shared_by(guided), kind="gradient"),
-    Method("ours-layer-excitatory", "ours", EXCITATORY.shared_by(layer), kind="layer"),
+    Method("recommended", "ours", refined, kind="layer", title="shared places", passes=(1, 0), absolute=True),
+    Method(
+        "ours-correspondence",
+        "ours",
+        correspondence,
+        kind="layer",
+        title="shared places, at the layer",
+        passes=(1, 0),
+        absolute=True,
+    ),
+    Method(
+        "ours-correspondence-pixels",
+        "ours",
+        pixels,
+        kind="gradient",
+        title="shared places, gradient",
+        passes=(1, 1),
+    ),
+    *(_record(maps, which) for which in _FEATURES for maps in _MAPS),
 )
 """The correspondence of places, and the paper's h with any Jacobian: not centred as in the paper, centred, and centred
 with excitatory features only. (Not centred, the features of a ReLU are never negative, so that excitatory would mean no

@@ -108,6 +108,14 @@ def embedding_similarity_cam(similarity: NeuronSimilarity, inputs: Pair, target:
 
 
 PEERS: Final = (
-    Method("cosine-pytorch-grad-cam", "similarity", embedding_similarity_cam, kind="layer", package="pytorch_grad_cam"),
+    Method(
+        "cosine-pytorch-grad-cam",
+        "similarity",
+        embedding_similarity_cam,
+        kind="layer",
+        title="pytorch-grad-cam of the plain cosine",
+        passes=(2, 1),
+        package="pytorch_grad_cam",
+    ),
 )
 """Of the plain cosine, without a neuron."""

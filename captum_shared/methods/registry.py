@@ -17,6 +17,12 @@ METHODS: Final[dict[str, Method]] = {
 }
 """All methods by name."""
 
+DEFAULT_METHODS: Final = ("recommended", "paper")
+"""What people see unless they name others."""
+
+FORMER_NAMES: Final = {"ours-recommended": "recommended", "ours-paper": "paper"}
+"""Names in older files, and what they are now."""
+
 
 def methods_by_name(names: Sequence[str | Method] | None = None) -> list[Method]:
     """Look methods up by name, before any of them runs.
@@ -32,7 +38,7 @@ def methods_by_name(names: Sequence[str | Method] | None = None) -> list[Method]
         ValueError: if a name is unknown (close matches are listed) or given twice.
 
     Example:
-        >>> [method.family for method in methods_by_name(["ours-paper", "neuron-grad-cam"])]
+        >>> [method.family for method in methods_by_name(["paper", "neuron-grad-cam"])]
         ['ours', 'neuron']
     """
     if names is None:
@@ -51,6 +57,7 @@ def methods_by_name(names: Sequence[str | Method] | None = None) -> list[Method]
 
 
 def _named(name: str) -> Method:
+    name = FORMER_NAMES.get(name, name)
     if name not in METHODS:
         close = difflib.get_close_matches(name, METHODS, n=5, cutoff=0.4)
         hint = f"Did you mean {', '.join(close)}?" if close else f"There are: {', '.join(METHODS)}."

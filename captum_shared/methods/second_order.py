@@ -232,7 +232,30 @@ def _slopes(
 
 
 SECOND_ORDER: Final = (
-    Method("bilrp", "second-order", PAPER.shared_by(bilrp), kind="contribution", package="zennit"),
-    Method("bilrp-centred", "second-order", CENTRED.shared_by(bilrp), kind="contribution", package="zennit"),
-    Method("integrated-jacobians", "second-order", integrated_jacobians, kind="contribution"),
+    Method(
+        "bilrp",
+        "second-order",
+        PAPER.shared_by(bilrp),
+        kind="contribution",
+        title="BiLRP",
+        passes=(4, 2),
+        package="zennit",
+    ),
+    Method(
+        "bilrp-centred",
+        "second-order",
+        CENTRED.shared_by(bilrp),
+        kind="contribution",
+        title="BiLRP, centred",
+        passes=(4, 2),
+        package="zennit",
+    ),
+    Method(
+        "integrated-jacobians",
+        "second-order",
+        integrated_jacobians,
+        kind="contribution",
+        title="integrated Jacobians",
+        passes=(18, 16),
+    ),
 )

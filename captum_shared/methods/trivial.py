@@ -102,7 +102,7 @@ def sobel_magnitude(grey: Float[Tensor, "image height width"]) -> Float[Tensor, 
 
 
 TRIVIAL: Final = (
-    Method("random", "trivial", random, kind="layer"),
-    Method("centre-gaussian", "trivial", centre_gaussian, kind="layer"),
-    Method("edge-energy", "trivial", edge_energy, kind="layer"),
+    Method("random", "trivial", random, kind="layer", title="random", passes=(0, 0)),
+    Method("centre-gaussian", "trivial", centre_gaussian, kind="layer", title="Gaussian in the centre", passes=(0, 0)),
+    Method("edge-energy", "trivial", edge_energy, kind="layer", title="edges of the image", passes=(0, 0)),
 )

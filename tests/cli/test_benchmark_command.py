@@ -75,7 +75,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("benchmark") / "parts"
-    result = command("parts", "--pairs", "3", "--seed", "4", "--methods", "random,ours-paper", "--output", output)
+    result = command("parts", "--pairs", "3", "--seed", "4", "--methods", "random,paper", "--output", output)
     assert result.exit_code == 0, result.output
     assert "Wrote results.json, table.md and figure.png" in result.output
     assert (output / "table.md").read_text() in result.output
@@ -90,7 +90,7 @@ class TestCommand:
         assert result["task"] == "parts"
         assert {method["name"]: method["family"] for method in result["methods"]} == {
             "random": "trivial",
-            "ours-paper": "ours",
+            "paper": "ours",
             "ceiling": "ceiling",
         }
         assert all(set(own) == RECOVERY | {"intensity"} for own in scores(result).values())
@@ -100,7 +100,7 @@ class TestCommand:
         trials = [task.trial(index) for index in range(3)]
         images, references, _ = torch.stack([trial.images for trial in trials], 1)
         neurons, regions = [trial.neuron for trial in trials], torch.stack([trial.regions for trial in trials])
-        for name in ("random", "ours-paper"):
+        for name in ("random", "paper"):
             maps = METHODS[name].maps(task.similarity, (images, references), neurons)
             for score, values in recovery_scores(torch.stack(maps, 1), regions).items():
                 expected = bootstrap(values)
@@ -164,7 +164,7 @@ class TestCommand:
     def test_grid(self, photographs: Path, tmp_path: Path) -> None:
         options = ["grid", "--images", photographs, "--model", "embedded", "--output", tmp_path / "out"]
         extent = ("--pairs", "9", "--controls", "0", "--faithful", "1", "--sanity", "2", "--seed", "3")
-        result = command(*options, *extent, "--methods", "ours-paper", "--half", "development")
+        result = command(*options, *extent, "--methods", "paper", "--half", "development")
         assert result.exit_code == 0, result.output
         settings = written(tmp_path / "out")["settings"]
         assert settings["categories"] == [f"category{number}" for number in range(4)]
@@ -173,7 +173,7 @@ class TestCommand:
         task = grid_task(photographs, encoder_by_name("embedded", "features"), half="development", seed=3)
         task.similarity.to(memory_format=torch.channels_last)
         expected = run_benchmark(
-            task, ["ours-paper", CEILING], extent=Extent(9, 0, 1, 2), output=tmp_path / "expected", progress=False
+            task, ["paper", CEILING], extent=Extent(9, 0, 1, 2), output=tmp_path / "expected", progress=False
         )
         assert scores(written(tmp_path / "out")) == scores(expected)
         assert settings == {**expected["settings"], "model": "embedded"}
@@ -206,7 +206,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "sentence"),
         [
-            (["parts", "--methods", "ours-papr"], "There is no method 'ours-papr'. Did you mean ours-paper"),
+            (["parts", "--methods", "papr"], "There is no method 'papr'. Did you mean paper"),
             (["parts", "--methods", "random,random"], "Expected each method once, but got more than once: random"),
             (["parts", "--images", "x"], "No such option: --images"),
             (["parts", "--half", "report"], "No such option: --half"),

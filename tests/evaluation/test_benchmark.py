@@ -32,7 +32,7 @@ from captum_shared.methods.method import Method
 from captum_shared.methods.registry import METHODS, methods_by_name
 
 SIZE = 10
-NAMES = ["random", "ours-paper", "neuron-saliency"]
+NAMES = ["random", "paper", "neuron-saliency"]
 RECOVERY = {
     "answer_largest",
     "mass",
@@ -110,7 +110,7 @@ class TestScores:
                 assert_interval(found[score], bootstrap(values))
 
     def test_some_pairs_are_for_more(self, task: Task, tmp_path: Path) -> None:
-        name = "ours-paper"
+        name = "paper"
         method = METHODS[name].maps
         result = run(task, tmp_path / "out", [name], controls=10, faithful=9, sanity=9)
         found = entry(result, name)["scores"]
@@ -144,14 +144,13 @@ class TestScores:
         assert calls == [8, 2, 2, 2]  # the pairs; a wrong network, a wrong readout, a wrong reference
 
     def test_one_pair_has_no_other_reference(self, task: Task, tmp_path: Path) -> None:
-        found = entry(run(task, tmp_path / "out", ["ours-paper"], sanity=1), "ours-paper")["scores"]
+        found = entry(run(task, tmp_path / "out", ["paper"], sanity=1), "paper")["scores"]
         assert found["reference_swapped"] == {"value": None, "low": None, "high": None}
         assert -1 <= found["network_randomised"]["value"] < 1
 
     def test_more_than_all_pairs_are_all(self, task: Task, tmp_path: Path) -> None:
         many, all_pairs = (
-            run(task, tmp_path / str(number), ["ours-paper"], pairs=3, controls=number, sanity=number)
-            for number in (50, 3)
+            run(task, tmp_path / str(number), ["paper"], pairs=3, controls=number, sanity=number) for number in (50, 3)
         )
         assert untimed(many)["methods"] == untimed(all_pairs)["methods"]
 
@@ -265,7 +264,7 @@ class TestResults:
         with pytest.raises(
             ValueError, match=r"out holds a different benchmark: it differs in methods, pairs, sanity\."
         ):
-            run(task, tmp_path / "out", ["ours-paper"], resume=True, pairs=3, sanity=1)
+            run(task, tmp_path / "out", ["paper"], resume=True, pairs=3, sanity=1)
         other = dataclasses.replace(task, settings={"seed": 1})
         with pytest.raises(ValueError, match=r"differs in seed\."):
             run(other, tmp_path / "out", ["random"], resume=True, pairs=2)
@@ -276,7 +275,7 @@ class TestResults:
     @pytest.mark.usefixtures("as_installed")
     def test_wrong_methods_and_numbers_are_refused_before_anything_is_written(self, task: Task, tmp_path: Path) -> None:
         for chosen, sentence in (
-            (["ours-papr"], "no method 'ours-papr'. Did you mean ours-paper"),
+            (["papr"], "no method 'papr'. Did you mean paper"),
             ([METHODS["random"], Method("random", "ours", loudest, kind="gradient")], "got more than once: random"),
         ):
             with pytest.raises(ValueError, match=sentence):
@@ -309,7 +308,7 @@ def test_the_design_is_valid(photographs: Path, tmp_path: Path) -> None:
 def test_drawn_parts_are_recovered_and_only_where_the_design_allows_it(tmp_path: Path) -> None:
     task = parts_task(n_neurons=8, n_fitted=100)
     single, blind = ("neuron-grad-cam", "neuron-saliency"), ("cosine-grad-cam", "cosine-pytorch-grad-cam")
-    chosen = ["ours-recommended", "ours-correspondence-pixels", "ours-paper", *single, *blind, "edge-energy"]
+    chosen = ["recommended", "ours-correspondence-pixels", "paper", *single, *blind, "edge-energy"]
     result = run(task, tmp_path / "out", chosen, pairs=48, controls=48, sanity=8)
     scores = {name: {score: at["value"] for score, at in entry(result, name)["scores"].items()} for name in chosen}
     best, *others = (scores[name] for name in chosen)

@@ -80,7 +80,7 @@ def preferences(_: Path) -> Figure:
         for name, share in (("wild_canine", 0.2), ("dog", 0.5), ("dog", 0.7), ("dog", 1.0))
     )
     maps = (
-        MethodMaps("ours-paper", "ours", across * down, 0.5 * across),
+        MethodMaps("paper", "ours", across * down, 0.5 * across),
         MethodMaps("neuron-grad-cam", "neuron", down, torch.zeros(6, 6)),
     )
     neuron = CategoryNeuron("dog", 0.97, 24.8, 5.3, 0.43, image, reference, tuple(examples), maps)

@@ -18,8 +18,8 @@ from captum_shared.methods import METHODS, Method, methods_by_name
 # family, then names by kind; written out by hand, so that a record that is changed or lost is missed
 EXPECTED = {
     "ours": {
-        "layer": "ours-recommended ours-correspondence ours-layer ours-layer-centred ours-layer-excitatory",
-        "gradient": "ours-correspondence-pixels ours-paper ours-smoothgrad ours-guided ours-gradient-centred "
+        "layer": "recommended ours-correspondence ours-layer ours-layer-centred ours-layer-excitatory",
+        "gradient": "ours-correspondence-pixels paper ours-smoothgrad ours-guided ours-gradient-centred "
         "ours-smoothgrad-centred ours-guided-centred ours-gradient-excitatory ours-smoothgrad-excitatory "
         "ours-guided-excitatory",
         "contribution": "ours-ig ours-ig-centred ours-ig-excitatory",
@@ -55,7 +55,7 @@ NOISY = [
     "random",
 ]
 MAY_SHOW_NOTHING = (
-    "ours-recommended",
+    "recommended",
     "ours-correspondence",
     "ours-correspondence-pixels",
 )  # of noise nothing is shared

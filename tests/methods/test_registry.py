@@ -47,14 +47,14 @@ def test_ours_is_the_package_itself_with_and_without_the_mean(maps: str, feature
     given = similarity_of(LinearReadout(weight, feature_mean=mean))
     neurons = LinearReadout(weight, feature_mean=mean if features else None)
     like = NeuronSimilarity(given.image_features, neurons, excitatory=features == "-excitatory")
-    name = f"ours-{maps}{features}" if (maps, features) != ("gradient", "") else "ours-paper"
+    name = f"ours-{maps}{features}" if (maps, features) != ("gradient", "") else "paper"
     for one, other in zip(METHODS[name].attribute(given, pair(), 1), OURS[maps](like, pair()), strict=True):
         torch.testing.assert_close(one, other)
 
 
 def test_the_paper_is_not_centred_even_where_the_readout_is() -> None:
     neurons = readout(5)
-    found = METHODS["ours-paper"].attribute(similarity_of(neurons), pair(), 1)
+    found = METHODS["paper"].attribute(similarity_of(neurons), pair(), 1)
     body = nn.Sequential(small_net().features, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     expected = jacobian_maps(body, LinearReadout(neurons.weight), pair(), [1, 1])
     for one, other in zip(found, expected, strict=True):
@@ -119,7 +119,7 @@ def test_edges_are_scipys() -> None:
 
 def test_methods_are_looked_up_in_the_order_given() -> None:
     mine = Method("mine", "neuron", lambda similarity, inputs, target: inputs, kind="gradient")
-    assert methods_by_name(["random", mine, "ours-paper"]) == [METHODS["random"], mine, METHODS["ours-paper"]]
+    assert methods_by_name(["random", mine, "paper"]) == [METHODS["random"], mine, METHODS["paper"]]
     assert methods_by_name() == list(METHODS.values())
 
 
@@ -142,11 +142,11 @@ def test_a_method_of_ones_own_gets_the_pair_and_a_neuron_for_each() -> None:
 @pytest.mark.usefixtures("as_installed")
 def test_wrong_names_and_families_are_told() -> None:
     with pytest.raises(ValueError, match=r"no method 'neuron-gradcam'. Did you mean neuron-grad-cam"):
-        methods_by_name(["ours-paper", "neuron-gradcam"])
-    with pytest.raises(ValueError, match=r"no method 'xyz'. There are: ours-recommended, "):
+        methods_by_name(["paper", "neuron-gradcam"])
+    with pytest.raises(ValueError, match=r"no method 'xyz'. There are: recommended, "):
         methods_by_name(["xyz"])
     with pytest.raises(ValueError, match=r"more than once: random"):
-        methods_by_name(["random", "ours-paper", "random"])
+        methods_by_name(["random", "paper", "random"])
     with pytest.raises(ValueError, match=r"must be one of ours, neuron, .*, but got 'mine'"):
         Method("mine", "mine", lambda *_: pair(), kind="layer")  # type: ignore[arg-type]
 

@@ -80,7 +80,7 @@ def network_agreement(
         >>> from captum_shared.methods.registry import METHODS
         >>> similarity = NeuronSimilarity(nn.Sequential(nn.Flatten(), nn.Linear(48, 4)), LinearReadout.uniform(4))
         >>> inputs = torch.rand(5, 3, 4, 4), torch.rand(5, 3, 4, 4)
-        >>> network_agreement(METHODS["ours-paper"].maps, similarity, inputs=inputs, shares=[1.0]).shape
+        >>> network_agreement(METHODS["paper"].maps, similarity, inputs=inputs, shares=[1.0]).shape
         torch.Size([1, 5, 2])
     """
     maps = method(similarity, inputs, target)
@@ -113,7 +113,7 @@ def readout_agreement(
         >>> from captum_shared.methods.registry import METHODS
         >>> similarity = NeuronSimilarity(nn.Flatten(), LinearReadout.uniform(48))
         >>> inputs = torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 4)
-        >>> readout_agreement(METHODS["ours-paper"].maps, similarity, inputs=inputs).round(decimals=6)
+        >>> readout_agreement(METHODS["paper"].maps, similarity, inputs=inputs).round(decimals=6)
         tensor([[1., 1.]], dtype=torch.float64)
     """
     readout = similarity.readout

@@ -27,8 +27,8 @@ from captum_shared.neurons.encoding import fit_readout
 from captum_shared.neurons.readout import LinearReadout
 
 DEFAULT_METHODS: Final = (
-    "ours-recommended",
-    "ours-paper",
+    "recommended",
+    "paper",
     "ours-ig",
     "similarity-grad-cam",
     "neuron-grad-cam",
@@ -170,7 +170,7 @@ def category_neurons(
         ...         Path(folder, category).mkdir()
         ...         for number in range(10):
         ...             Image.new("RGB", (8, 8), colour).save(f"{folder}/{category}/{number}.png")
-        ...     neurons = category_neurons(features, folder, names=["ours-paper"])
+        ...     neurons = category_neurons(features, folder, names=["paper"])
         >>> [(neuron.category, neuron.image.category, neuron.selectivity) for neuron in neurons]
         [('fire', 'water', 1.0), ('water', 'fire', 1.0)]
 
