@@ -257,7 +257,7 @@ def drawn(category: str, names: list[str], *, height: float = 1.0, size: int = 6
 
 
 def test_the_two_maps_of_a_pair_are_on_one_scale() -> None:
-    names = ["paper", "ours-ig", "neuron-saliency"]
+    names = ["ours-layer", "ours-ig", "neuron-saliency"]
     neurons = [drawn("dog", names), drawn("fox", names, height=3.0), drawn("cat", names, height=0.0)]
     found = overlays(preferences_figure(neurons))
     expected = [
@@ -274,15 +274,15 @@ def test_the_two_maps_of_a_pair_are_on_one_scale() -> None:
 
 
 def test_a_map_of_one_pixel_is_on_a_scale_up_to_that_pixel() -> None:
-    neuron = drawn("dog", ["paper"], size=20)
+    neuron = drawn("dog", ["ours-layer"], size=20)
     point = torch.zeros(20, 20)
     point[3, 4] = 7
-    maps = (MethodMaps("paper", "ours", point, torch.zeros(20, 20)),)
+    maps = (MethodMaps("ours-layer", "ours", point, torch.zeros(20, 20)),)
     assert {norm.vmax for _, norm in overlays(preferences_figure([dataclasses.replace(neuron, maps=maps)]))} == {7}
 
 
 def test_all_photographs_are_drawn_and_all_that_was_measured_is_written() -> None:
-    neuron = drawn("dog", ["paper", "similarity-grad-cam", "neuron-grad-cam"])
+    neuron = drawn("dog", ["ours-layer", "similarity-grad-cam", "neuron-grad-cam"])
     figure = preferences_figure([neuron])
     bare = [np.asarray(axes.images[0].get_array()) for axes in figure.axes if len(axes.images) == 1]
     for photograph, shown in zip((*neuron.examples, neuron.image, neuron.reference), bare, strict=True):
@@ -340,4 +340,4 @@ def test_text_beside_a_neuron_does_not_reach_the_next() -> None:
 
 def test_neurons_without_the_same_methods_are_refused() -> None:
     with pytest.raises(ValueError, match="maps of the same methods, but cat has"):
-        preferences_figure([drawn("dog", ["paper"]), drawn("cat", ["ours-ig"])])
+        preferences_figure([drawn("dog", ["ours-layer"]), drawn("cat", ["ours-ig"])])
