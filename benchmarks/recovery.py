@@ -54,12 +54,12 @@ def main() -> None:
         rest = [method.name for method in methods_by_name() if method.name not in QUICK.split(",")]
         model = ("--images", str(options.images), "--model", "squeezenet1_0", "--weights", options.weights)
         cut = [argument for layer in LAYERS for argument in ("--layer", layer)]
-        benchmark(options.output / "grid", "grid", "--methods", QUICK, *pairs, *model, *cut, *seed)
+        benchmark(options.output / "grid", "grid", "--method", QUICK, *pairs, *model, *cut, *seed)
         few = ("--pairs", str(options.few), "--controls", "0")
         benchmark(
             options.output / "grid-rest",
             "grid",
-            "--methods",
+            "--method",
             ",".join(["recommended", *rest]),
             *few,
             *model,

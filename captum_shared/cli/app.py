@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import torch
 import typer
@@ -14,6 +14,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+MethodNames: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        help="Name of a method, again or with commas for more (captum-shared methods); recommended and paper by default.",
+    ),
+]
 
 
 def told(command: Callable[..., None]) -> Callable[..., None]:
@@ -35,6 +43,22 @@ def told(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(2) from error
 
     return wrapper
+
+
+def listed(names: list[str] | None) -> list[str] | None:
+    """Return the names of an option that was given several times, or with commas.
+
+    Args:
+        names: the option.
+
+    Returns:
+        The names, or None if there are none.
+
+    Example:
+        >>> listed(["paper,random", "recommended"])
+        ['paper', 'random', 'recommended']
+    """
+    return [name for option in names or [] for name in option.split(",") if name] or None
 
 
 @app.callback()

@@ -7,7 +7,7 @@ from typing import Annotated, Final, TypeAlias
 import torch
 import typer
 
-from captum_shared.cli.app import app, available, told
+from captum_shared.cli.app import app, available, listed, told
 from captum_shared.encoders import EMBEDDED, LatentFeatures, encoder_by_name
 from captum_shared.evaluation import CEILING, Extent, Task, grid_task, parts_task, run_benchmark, run_category_neurons
 from captum_shared.evaluation.tasks.grid import Half
@@ -18,7 +18,7 @@ from captum_shared.methods import Method, methods_by_name
 Output: TypeAlias = Annotated[Path, typer.Option(help="Folder for results.json, the table and the figure.")]
 Names: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option("--methods", help="Names of methods, separated by commas, or the option several times."),
+    typer.Option("--method", help="Name of a method, again or with commas for more; all of them by default."),
 ]
 Pairs: TypeAlias = Annotated[int, typer.Option(help="Number of pairs.")]
 Controls: TypeAlias = Annotated[int, typer.Option(help="Number of these pairs for the score of intensity.")]
@@ -59,7 +59,7 @@ def parts(
     """
     extent = _extent(pairs, controls, faithful, sanity)
     _check_folder(output, resume=resume)
-    compared, chosen_device = methods_by_name(_listed(names)), available(device)
+    compared, chosen_device = methods_by_name(listed(names)), available(device)
     task = parts_task(seed=seed, progress=True)
     _run(task, compared, extent, output=output, resume=resume, device=chosen_device)
 
@@ -91,7 +91,7 @@ def grid(
     """
     extent = _extent(pairs, controls, faithful, sanity)
     _check_folder(output, resume=resume)
-    compared, chosen_device = methods_by_name(_listed(names)), available(device)
+    compared, chosen_device = methods_by_name(listed(names)), available(device)
     encoders = [_encoder(model, name, weights).to(chosen_device) for name in layer or ["features"]]
     task = grid_task(images, encoders, half=half, seed=seed, progress=True)
     named = replace(task, settings={**task.settings, "model": model})
@@ -115,7 +115,7 @@ def neurons(
     Example: captum-shared benchmark neurons --images photographs --model embedded --output neurons
     """
     _check_folder(output, resume=False)
-    chosen = _listed(names) or list(DEFAULT_METHODS)
+    chosen = listed(names) or list(DEFAULT_METHODS)
     features = _encoder(model, layer, weights).to(available(device))
     explained = run_category_neurons(
         features, images, names=chosen, seed=seed, settings={"model": model}, output=output
@@ -126,11 +126,6 @@ def neurons(
 
 def _extent(pairs: int, controls: int, faithful: int, sanity: int) -> Extent:
     return Extent(pairs, *(min(each, pairs) for each in (controls, faithful, sanity)))
-
-
-def _listed(names: list[str] | None) -> list[str] | None:
-    """The names of the command line, or None if there are none."""
-    return [name for option in names or [] for name in option.split(",") if name] or None
 
 
 def _check_folder(output: Path, *, resume: bool) -> None:

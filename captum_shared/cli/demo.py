@@ -12,17 +12,20 @@ import typer
 from captum_shared._files import write_atomically
 from captum_shared._resuming import versions
 from captum_shared.attr import NeuronSimilarity
-from captum_shared.cli.app import app, told
+from captum_shared.cli.app import MethodNames, app, listed, told
 from captum_shared.encoders import encoder_by_name
 from captum_shared.evaluation import ScoredPair, score_simulated_pairs
 from captum_shared.figures import known_pair_figure, save_figure
-from captum_shared.methods import methods_by_name
+from captum_shared.methods import DEFAULT_METHODS, methods_by_name
 from captum_shared.neurons import LinearReadout
 from captum_shared.recordings import Recording
 from captum_shared.study import NeuronResult, StudyResult, StudySettings, run_study
 from captum_shared.synthetic import simulate_recording
 
-METHODS: Final = ("paper", "ours-ig", "ours-layer", "neuron-grad-cam", "neuron-saliency")
+CAPTUM: Final = ("neuron-grad-cam", "neuron-guided-grad-cam", "neuron-deeplift", "similarity-grad-cam")
+"""What a user of Captum would pick, shown beside the default methods."""
+
+_SCORES: Final = {"mass_in_shared_parts": "mass"}
 _PACKAGES: Final = ("captum-shared", "captum", "torch", "torchvision")
 
 
@@ -31,13 +34,15 @@ _PACKAGES: Final = ("captum-shared", "captum", "torch", "torchvision")
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for the figures and demo.json.")] = Path("captum-shared-demo"),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the images and the recording.")] = 0,
+    method: MethodNames = None,
 ) -> None:
-    """Simulate six neurons, study them, and tell how right the maps of five methods are.
+    """Simulate six neurons, study them, and tell how right the maps of several methods are.
 
     The same steps one by one: captum-shared simulate, then captum-shared study.
 
     Example: captum-shared demo --output demo
     """
+    methods = methods_by_name(listed(method) or [*DEFAULT_METHODS, *CAPTUM])
     world = output / f"world-{seed}"
     if not world.exists():
         simulate_recording(world, format="npz", n_neurons=6, seed=seed, progress=True)
@@ -47,7 +52,7 @@ def demo(
     study = run_study(recording, features, settings, output=output / "study", model="embedded", resume=True)
     similarity = NeuronSimilarity(features, LinearReadout.load(output / "study" / "readout.safetensors"))
     pairs = [(neuron.name, pair.image, pair.reference) for neuron in study.included for pair in neuron.pairs]
-    scored = score_simulated_pairs(world, similarity, pairs, methods=methods_by_name(METHODS))
+    scored = score_simulated_pairs(world, similarity, pairs, methods=methods)
     _write(study, scored, output, seed)
     _print(study, scored)
     typer.echo(f"\nWrote {len(scored)} figures, demo.json, the recording and its study to {output}.")
@@ -75,8 +80,9 @@ def _entry(neuron: NeuronResult, pair: ScoredPair) -> dict[str, Any]:
         "similarity": explained.similarity,
         "shared_parts": list(pair.shared_parts),
         "area_of_shared_parts": pair.answer_area,
-        "mass_in_shared_parts": {
-            name: None if math.isnan(scores["mass"]) else scores["mass"] for name, scores in pair.scores.items()
+        **{
+            key: {name: None if math.isnan(scores[score]) else scores[score] for name, scores in pair.scores.items()}
+            for key, score in _SCORES.items()
         },
     }
 
@@ -93,8 +99,9 @@ def _print(study: StudyResult, scored: Sequence[ScoredPair]) -> None:
     if not known:
         typer.echo("\nNo pair shares a part that drives its neuron, so there is nothing to compare maps with.")
         return
-    typer.echo("\nshare of the map that falls on the shared parts, mean of the neurons (the parts' area is chance)")
-    typer.echo(f"{'area':<32}{statistics.fmean(pair.answer_area for pair in known):.2f}")
-    for name in METHODS:
+    area = statistics.fmean(pair.answer_area for pair in known)
+    typer.echo("\nmean of the neurons: share of the map that falls on the shared parts (their area is chance)")
+    typer.echo(f"{'area':<32}{area:.2f}")
+    for name, each in known[0].explanations.items():
         masses = [mass for pair in known if not math.isnan(mass := pair.scores[name]["mass"])]
-        typer.echo(f"{name:<32}{statistics.fmean(masses) if masses else math.nan:.2f}")
+        typer.echo(f"{name:<32}{statistics.fmean(masses) if masses else math.nan:.2f}  {each.method.title}")

@@ -4,15 +4,22 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 import typer
+from jaxtyping import Float
+from torch import Tensor
 
 from captum_shared._files import write_atomically
-from captum_shared.cli.app import app, available, told
+from captum_shared.attr.similarity import NeuronSimilarity
+from captum_shared.cli.app import MethodNames, app, available, listed, told
 from captum_shared.encoders.by_name import EMBEDDED, encoder_by_name
-from captum_shared.encoders.photographs import load_inputs
+from captum_shared.encoders.features import LatentFeatures
+from captum_shared.encoders.photographs import latent_features, load_inputs
 from captum_shared.encoders.pooling import Pool
-from captum_shared.figures import check_output, pair_figure, pair_panels, save_figure
-from captum_shared.images import to_display
+from captum_shared.figures import Candidate, check_output, explanation_panels, pair_figure, save_figure, shared_totals
+from captum_shared.images import image_folder, to_display
+from captum_shared.methods.ours import PAPER
+from captum_shared.methods.registry import DEFAULT_METHODS, methods_by_name
 from captum_shared.neurons.readout import LinearReadout
 from captum_shared.study.pair import PairExplanation, explain_pair
 
@@ -37,34 +44,44 @@ def explain(
         Path | None, typer.Option(help="File of the readout; without it, plain cosine similarity.")
     ] = None,
     neuron: Annotated[str | None, typer.Option(help="Name or number of the neuron in the readout.")] = None,
-    jacobian: Annotated[
-        str, typer.Option(help="gradient, integrated_gradients or the name of a class in captum.attr.")
-    ] = "gradient",
+    center: Annotated[
+        Path | None,
+        typer.Option(help="Without a readout: folder of photographs whose mean the features are measured from."),
+    ] = None,
+    method: MethodNames = None,
     device: Annotated[str, typer.Option(help="Device to compute on, such as cpu, cuda or mps.")] = "cpu",
     output: Annotated[Path, typer.Option(help="File of the figure; the maps go beside it as .npz.")] = Path("pair.png"),
 ) -> None:
     """Show what an image shares with a reference, for one neuron."""
     check_output(output)
+    methods = methods_by_name(listed(method) or DEFAULT_METHODS)
     if weights is None and model != EMBEDDED:
         raise ValueError(f"Name the weights of {model}: --weights DEFAULT for those of torchvision, or a file.")
     if neuron is not None and readout is None:
         raise ValueError("--neuron chooses among the neurons of a --readout: give both, or neither for plain cosine.")
+    if center is not None and readout is not None:
+        raise ValueError("--center is for plain cosine similarity: a --readout brings the mean of its own images.")
     features = encoder_by_name(model, layer, weights=weights, pool=pool).to(available(device))
     images = load_inputs(features, [image, *references])
-    neurons = None if readout is None else LinearReadout.load(readout).to(images)
-    target = 0 if neurons is None else _target(neurons, neuron)
-    seen_by = "plain cosine" if neurons is None else f"neuron {neurons.neuron_names[target]}"
-    explanation = explain_pair(
-        features, neurons, image=images[:1], references=images[1:], target=target, jacobian=jacobian
-    )
-    best = explanation.reference
-    _print_similarities(explanation, references, seen_by)
-    shown = to_display(images[[0, 1 + best]], features.preprocess)
-    title = f"{seen_by} of {model}, {layer}: similarity {float(explanation.similarities[best]):.2f}"
-    panels = pair_panels(explanation, shown, (f"image\n{image.name}", f"reference\n{references[best].name}"))
-    save_figure(pair_figure(*panels, title=title), output)
+    if readout is None:
+        centred = NeuronSimilarity(features, _plain(features, center, [image, *references]).to(images))
+        target, seen_by, search = 0, "plain cosine", PAPER.of(centred)
+    else:
+        neurons = LinearReadout.load(readout).to(images)
+        target = _target(neurons, neuron)
+        centred, seen_by, search = NeuronSimilarity(features, neurons), f"neuron {neurons.neuron_names[target]}", None
+    explanation = explain_pair(centred, images[:1], images[1:], target=target, methods=methods, search=search)
+    _print(explanation, references, seen_by)
+    title = f"{seen_by} of {model}, {layer}: similarity {float(explanation.similarities[explanation.reference]):.2f}"
+    _draw(explanation, to_display(images, features.preprocess), [image, *references], title=title, output=output)
     _save_maps(explanation, output.with_suffix(".npz"), image, references)
     typer.echo(f"Wrote {output} and {output.with_suffix('.npz')}.")
+
+
+def _plain(features: LatentFeatures, center: Path | None, photographs: list[Path]) -> LinearReadout:
+    """All features alike, measured from their mean over a folder of photographs or, without one, those at hand."""
+    latent = latent_features(features, photographs if center is None else image_folder(center)[0])
+    return LinearReadout(torch.ones(1, latent.shape[1]), feature_mean=latent.mean(0))
 
 
 def _target(readout: LinearReadout, neuron: str | None) -> int:
@@ -76,18 +93,51 @@ def _target(readout: LinearReadout, neuron: str | None) -> int:
     return 0
 
 
-def _print_similarities(explanation: PairExplanation, references: list[Path], neuron: str) -> None:
+def _print(explanation: PairExplanation, references: list[Path], seen_by: str) -> None:
     for index in explanation.similarities.argsort(descending=True).tolist():
         chosen = "  <- chosen" if len(references) > 1 and index == explanation.reference else ""
         similarity = float(explanation.similarities[index])
-        typer.echo(f"similarity {similarity:.4f} ({neuron}) with {references[index]}{chosen}")
+        typer.echo(f"similarity {similarity:.4f} ({seen_by}) with {references[index]}{chosen}")
+    for each in explanation.explanations.values():
+        if each.shared is not None:
+            typer.echo(f"{each.method.title} ({each.method.name}): shared {float(each.shared[0]):.2f} of 1")
+
+
+def _draw(
+    explanation: PairExplanation,
+    shown: Float[Tensor, "image 3 height width"],
+    paths: list[Path],
+    *,
+    title: str,
+    output: Path,
+) -> None:
+    best = 1 + explanation.reference
+    titles = (f"image\n{paths[0].name}", f"reference\n{paths[best].name}")
+    candidates = [
+        Candidate(
+            paths[1 + index].name,
+            shown[1 + index],
+            float(explanation.similarities[index]),
+            chosen=index == explanation.reference,
+        )
+        for index in explanation.similarities.argsort(descending=True).tolist()
+    ]
+    panels = explanation_panels(explanation.explanations, shown[[0, best]], titles)
+    totals = shared_totals(explanation.explanations)
+    several = candidates if len(candidates) > 1 else ()
+    save_figure(pair_figure(*panels, title=title, shared=totals, candidates=several), output)
 
 
 def _save_maps(explanation: PairExplanation, path: Path, image: Path, references: list[Path]) -> None:
     maps: dict[str, Any] = {
-        f"{name.removeprefix('shared, ').replace(' ', '_')}_{side}": one[0].cpu().numpy()
-        for name, pair in explanation.maps.items()
-        for side, one in zip(("image", "reference"), pair, strict=True)
+        f"{name}_{side}": one[0].cpu().numpy()
+        for name, each in explanation.explanations.items()
+        for side, one in zip(("image", "reference"), each.attributions, strict=True)
+    }
+    totals: dict[str, Any] = {
+        f"{name}_shared": float(each.shared[0])
+        for name, each in explanation.explanations.items()
+        if each.shared is not None
     }
     with write_atomically(path) as temporary:
         np.savez_compressed(
@@ -95,5 +145,6 @@ def _save_maps(explanation: PairExplanation, path: Path, image: Path, references
             image=str(image),
             reference=str(references[explanation.reference]),
             similarity=float(explanation.similarities[explanation.reference]),
+            **totals,
             **maps,
         )

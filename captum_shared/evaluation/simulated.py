@@ -15,6 +15,7 @@ from captum_shared.attr.pairs import Pair
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.photographs import load_inputs
 from captum_shared.evaluation.scores.recovery import recovery_scores
+from captum_shared.methods.explanation import Explanation, explain
 from captum_shared.methods.method import Method
 from captum_shared.synthetic.neurons import SyntheticNeuron
 from captum_shared.synthetic.stimuli import Stimulus
@@ -31,7 +32,7 @@ class ScoredPair:
         inputs: image and reference, each (1, channel, height, width), as the network takes them.
         shared_parts: parts that drive the neuron and are in both images.
         regions: of image and reference, one region of each of :data:`~captum_shared.evaluation.KINDS`.
-        maps: heatmaps of image and reference by name of the method, each (1, height, width).
+        explanations: the maps by name of the method (:func:`~captum_shared.explain`).
         scores: by name of the method and of the score, the mean of image and reference; NaN where a region that the
             score needs is empty in one of them.
     """
@@ -40,7 +41,7 @@ class ScoredPair:
     inputs: Pair
     shared_parts: tuple[str, ...]
     regions: Bool[Tensor, "2 4 height width"]
-    maps: Mapping[str, Pair]
+    explanations: Mapping[str, Explanation]
     scores: Mapping[str, Mapping[str, float]]
 
     @property
@@ -124,14 +125,14 @@ def _scored(
     inputs = load_inputs(encoder, [folder / f"images/{identifier}.png" for identifier in identifiers])
     target = similarity.readout.neuron_index(name)
     regions = known_regions(image, reference, neuron)
-    maps = {method.name: method.maps(similarity, (inputs[:1], inputs[1:]), target) for method in methods}
-    recovered = {name: recovery_scores(torch.cat(heatmaps).cpu(), regions) for name, heatmaps in maps.items()}
+    explanations = explain(similarity, (inputs[:1], inputs[1:]), target, methods=methods)
+    recovered = {name: recovery_scores(torch.cat(each.heatmaps).cpu(), regions) for name, each in explanations.items()}
     return ScoredPair(
         neuron=name,
         inputs=(inputs[:1], inputs[1:]),
         shared_parts=tuple(part for part in _drivers(neuron) if part in image.masks and part in reference.masks),
         regions=regions,
-        maps=maps,
+        explanations=explanations,
         scores={name: {score: float(each.mean()) for score, each in own.items()} for name, own in recovered.items()},
     )
 

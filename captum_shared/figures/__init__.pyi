@@ -3,32 +3,36 @@ from .comparison import architectures_figure, integrated_gradients_figure
 from .encoding import encoding_figure
 from .objects import faint_figure, pair_panels_figure
 from .output import check_output, save_figure
-from .overlay import draw_overlay, draw_picture, scale
-from .pair import Panel, pair_figure, pair_panels
+from .overlay import absolute_scale, density, draw_overlay, draw_picture, scale
+from .pair import Candidate, Panel, explanation_panels, pair_figure, shared_totals
 from .preferences import preferences_figure
 from .responses import response_figure
 from .simulated import known_pair_figure
 from .study import FigureFormat, write_figures
 
 __all__ = [
+    "Candidate",
     "FigureFormat",
     "Panel",
+    "absolute_scale",
     "architectures_figure",
     "benchmark_figure",
     "check_output",
+    "density",
     "draw_overlay",
     "draw_picture",
     "encoding_figure",
+    "explanation_panels",
     "faint_figure",
     "integrated_gradients_figure",
     "known_pair_figure",
     "pair_figure",
-    "pair_panels",
     "pair_panels_figure",
     "preferences_figure",
     "response_figure",
     "save_benchmark",
     "save_figure",
     "scale",
+    "shared_totals",
     "write_figures",
 ]

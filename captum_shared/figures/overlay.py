@@ -8,12 +8,16 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
+from matplotlib.figure import FigureBase
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 from numpy import ndarray
 
 _COLOURS = "inferno"
 _GREY_FLOOR = 0.35
+
+ABSOLUTE_TOP = 0.05
+"""Upper end of the absolute scale: the share, of 1, that falls on 1 % of an image. A pair that shares all there is,
+spread over a fifth of the image, reaches it."""
 
 
 def scale(top: float) -> Normalize:
@@ -30,6 +34,35 @@ def scale(top: float) -> Normalize:
         1.0
     """
     return Normalize(0.0, top if top > 0 else 1.0, clip=True)
+
+
+def absolute_scale() -> Normalize:
+    """Make the scale of maps that sum to a share between 0 and 1: the same for all pairs, neurons and networks.
+
+    Returns:
+        From 0 to :data:`ABSOLUTE_TOP`, for the :func:`density` of maps.
+
+    Example:
+        >>> float(absolute_scale()(0.025))
+        0.5
+    """
+    return scale(ABSOLUTE_TOP)
+
+
+def density(heat: Float[ndarray, "row column"]) -> Float[ndarray, "row column"]:
+    """Tell by how much 1 % of an image would share if all of it were like a pixel.
+
+    Args:
+        heat: a map that sums to a share between 0 and 1, whatever the number of its pixels.
+
+    Returns:
+        The map times a hundredth of the number of its pixels.
+
+    Example:
+        >>> float(density(np.full((10, 20), 0.5 / 200))[0, 0])
+        0.005
+    """
+    return heat * (heat.size / 100)
 
 
 def draw_picture(axes: Axes, picture: Float[ndarray, "row column channel"]) -> None:
@@ -65,7 +98,7 @@ def draw_overlay(
     axes.set_axis_off()
 
 
-def colour_bar(figure: Figure, norm: Normalize, **place: Any) -> Colorbar:
+def colour_bar(figure: FigureBase, norm: Normalize, **place: Any) -> Colorbar:
     """Draw the scale, in the colours without their transparency.
 
     Args:

@@ -1,9 +1,12 @@
 """A pair of a simulated recording, with the parts that truly drive the neuron outlined."""
 
+from dataclasses import replace
+
+import torch
 from matplotlib.figure import Figure
 
 from captum_shared.evaluation.simulated import ScoredPair
-from captum_shared.figures.pair import Panel, pair_figure
+from captum_shared.figures.pair import explanation_panels, pair_figure, shared_totals
 
 
 def known_pair_figure(
@@ -19,15 +22,11 @@ def known_pair_figure(
     Returns:
         The figure.
     """
+    pictures = torch.cat(pair.inputs)
     panels = [
-        Panel(
-            title,
-            pair.inputs[side][0],
-            {name: maps[side][0] for name, maps in pair.maps.items()},
-            pair.regions[side, 0],
-        )
-        for side, title in enumerate(titles)
+        replace(panel, region=pair.regions[side, 0])
+        for side, panel in enumerate(explanation_panels(pair.explanations, pictures, titles))
     ]
-    shared = " and ".join(pair.shared_parts) or "nothing"
-    title = f"{pair.neuron}: similarity {similarity:.2f}, shared: {shared} (outlined)"
-    return pair_figure(*panels, title=title)
+    parts = " and ".join(pair.shared_parts) or "nothing"
+    title = f"{pair.neuron}: similarity {similarity:.2f}, shared: {parts} (outlined)"
+    return pair_figure(*panels, title=title, shared=shared_totals(pair.explanations))

@@ -137,13 +137,21 @@ class Method:
             inputs: the pair that they are of.
 
         Returns:
-            Non-negative maps of the images and of the references, of the size of each, not normalised.
+            Non-negative maps of the images and of the references, of the size of each, not normalised; those of an
+            absolute method sum to what its attributions sum to, whatever the size.
         """
         first, second = (
-            heatmap(attribution, (images.shape[2], images.shape[3]), kind=self.kind)
+            self._heatmap(attribution, (images.shape[2], images.shape[3]))
             for attribution, images in zip(attributions, inputs, strict=True)
         )
         return first, second
+
+    def _heatmap(self, attribution: Tensor, size: tuple[int, int]) -> Tensor:
+        maps = heatmap(attribution, size, kind=self.kind)
+        if not self.absolute:
+            return maps
+        totals = maps.sum((1, 2), keepdim=True)
+        return maps * (attribution.sum((1, 2, 3))[:, None, None] / torch.where(totals > 0, totals, 1))
 
     def _check(self, maps: Pair, inputs: Pair) -> None:
         """Refuse what is no attribution of the pair, or not of its kind."""

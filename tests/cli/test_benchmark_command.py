@@ -75,7 +75,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("benchmark") / "parts"
-    result = command("parts", "--pairs", "3", "--seed", "4", "--methods", "random,paper", "--output", output)
+    result = command("parts", "--pairs", "3", "--seed", "4", "--method", "random,paper", "--output", output)
     assert result.exit_code == 0, result.output
     assert "Wrote results.json, table.md and figure.png" in result.output
     assert (output / "table.md").read_text() in result.output
@@ -127,9 +127,9 @@ class TestCommand:
             "parts",
             "--pairs",
             "2",
-            "--methods",
+            "--method",
             "random",
-            "--methods",
+            "--method",
             "edge-energy",
             "--output",
             tmp_path / "out",
@@ -150,7 +150,7 @@ class TestCommand:
 
     def test_other_files_are_left_alone(self, photographs: Path, tmp_path: Path) -> None:
         (tmp_path / "figure.png").write_text("mine")
-        given = ("--images", photographs, "--model", "embedded", "--output", tmp_path, "--methods", "random")
+        given = ("--images", photographs, "--model", "embedded", "--output", tmp_path, "--method", "random")
         for result, sentence in (
             (command("parts", "--pairs", "1", "--output", tmp_path), "holds something already: choose another"),
             (command("parts", "--pairs", "1", "--resume", "--output", tmp_path), "holds other files"),
@@ -164,7 +164,7 @@ class TestCommand:
     def test_grid(self, photographs: Path, tmp_path: Path) -> None:
         options = ["grid", "--images", photographs, "--model", "embedded", "--output", tmp_path / "out"]
         extent = ("--pairs", "9", "--controls", "0", "--faithful", "1", "--sanity", "2", "--seed", "3")
-        result = command(*options, *extent, "--methods", "paper", "--half", "development")
+        result = command(*options, *extent, "--method", "paper", "--half", "development")
         assert result.exit_code == 0, result.output
         settings = written(tmp_path / "out")["settings"]
         assert settings["categories"] == [f"category{number}" for number in range(4)]
@@ -181,7 +181,7 @@ class TestCommand:
 
     def test_grid_takes_the_layer_that_predicts_best(self, photographs: Path, tmp_path: Path) -> None:
         given = ["grid", "--images", photographs, "--model", "embedded", "--output", tmp_path, "--pairs", "1"]
-        result = command(*given, "--methods", "random", "--layer", "features.0", "--layer", "features")
+        result = command(*given, "--method", "random", "--layer", "features.0", "--layer", "features")
         assert result.exit_code == 0, result.output
         settings = json.loads((tmp_path / "results.json").read_text())["settings"]
         assert settings["layers"].keys() == {"features.0", "features"}
@@ -189,7 +189,7 @@ class TestCommand:
 
     def test_neurons(self, photographs: Path, tmp_path: Path) -> None:
         options = ["neurons", "--images", photographs, "--model", "embedded", "--output", tmp_path / "out"]
-        result = command(*options, "--methods", "random,neuron-saliency", "--seed", "2")
+        result = command(*options, "--method", "random,neuron-saliency", "--seed", "2")
         assert result.exit_code == 0, result.output
         assert sorted(contents(tmp_path / "out")) == ["figure.png", "results.json"]
         names = ["random", "neuron-saliency"]
@@ -206,8 +206,8 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "sentence"),
         [
-            (["parts", "--methods", "papr"], "There is no method 'papr'. Did you mean paper"),
-            (["parts", "--methods", "random,random"], "Expected each method once, but got more than once: random"),
+            (["parts", "--method", "papr"], "There is no method 'papr'. Did you mean paper"),
+            (["parts", "--method", "random,random"], "Expected each method once, but got more than once: random"),
             (["parts", "--images", "x"], "No such option: --images"),
             (["parts", "--half", "report"], "No such option: --half"),
             (["neurons", "--pairs", "3"], "No such option: --pairs"),

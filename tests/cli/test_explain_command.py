@@ -1,6 +1,7 @@
 """``captum-shared explain``, as a user types it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +13,13 @@ from torch.nn.functional import cosine_similarity
 from torchvision.utils import save_image
 from typer.testing import CliRunner, Result
 
-from captum_shared import LatentFeatures, LinearReadout
+from captum_shared import LatentFeatures, LinearReadout, NeuronSimilarity, PixelSharedCorrespondence
 from captum_shared.attr.heatmaps import heatmap
 from captum_shared.cli import app
 from captum_shared.encoders.by_name import encoder_by_name
-from captum_shared.figures import Panel, pair_figure, save_figure
+from captum_shared.figures import Candidate, Panel, pair_figure, save_figure
 from captum_shared.images import load_images
+from captum_shared.methods import METHODS
 from captum_shared.synthetic.stimuli import draw_stimuli
 
 pytestmark = pytest.mark.usefixtures("as_installed")
@@ -54,18 +56,21 @@ def shared(features: Tensor, weight: Tensor) -> Tensor:
     return weight**2 * first * second / ((weight * first).norm() * (weight * second).norm())
 
 
-def maps_by_hand(pair: Tensor, weight: Tensor) -> dict[str, Tensor]:
-    """Gradient and layer maps by autograd, both images in one batch through one encoder."""
-    features, activations = encoder(), []
-    features.cut.register_forward_hook(lambda module, arguments, output: activations.append(output))
+def gradient_by_hand(pair: Tensor, weight: Tensor) -> Tensor:
+    """The paper's maps by autograd, both images in one batch through one encoder."""
     images = pair.clone().requires_grad_()
-    latent = features(images)
+    latent = encoder()(images)
     h = shared(latent.detach(), weight)
-    gradient, at_cut = torch.autograd.grad((latent @ h).sum(), [images, activations[-1]])
-    return {"gradient": gradient, "layer": at_cut * activations[-1].detach()}
+    (gradient,) = torch.autograd.grad((latent @ h).sum(), images)
+    return gradient
 
 
-def assert_maps(of: dict[str, Tensor]) -> None:
+def recommended_by_hand(pair: Tensor, weight: Tensor, mean: Tensor) -> tuple[Tensor, ...]:
+    similarity = NeuronSimilarity(encoder(), LinearReadout(weight[None], feature_mean=mean))
+    return PixelSharedCorrespondence(similarity).attribute((pair[:1], pair[1:]), 0)
+
+
+def assert_maps(of: dict[str, Any]) -> None:
     saved = np.load("out/pair.npz")
     assert {name for name in saved.files if name.endswith(("_image", "_reference"))} == {
         f"{name}_{side}" for name in of for side in ("image", "reference")
@@ -82,7 +87,8 @@ def test_explain_writes_the_figure_and_the_maps_of_the_best_reference(folder: Pa
     assert result.exit_code == 0, result.output
     images = inputs(*names)
     with torch.no_grad():
-        scores = cosine_similarity(encoder()(images[:1]), encoder()(images[1:]))
+        latent = encoder()(images)
+    scores = cosine_similarity(latent[:1], latent[1:])
     best = int(scores.argmax())
     lines = [f"similarity {float(scores[i]):.4f} (plain cosine) with {names[1 + i]}" for i in range(3)]
     assert [line in result.output for line in lines] == [True] * 3
@@ -91,19 +97,48 @@ def test_explain_writes_the_figure_and_the_maps_of_the_best_reference(folder: Pa
     assert (str(saved["image"]), str(saved["reference"])) == (names[0], names[1 + best])
     assert float(saved["similarity"]) == pytest.approx(float(scores[best]), abs=1e-6)
     pair = images[[0, 1 + best]]
-    assert_maps(maps_by_hand(pair, torch.ones(128)))
+    recommended = tuple(one[0] for one in recommended_by_hand(pair, torch.ones(128), latent.mean(0)))
+    assert_maps({"recommended": recommended, "paper": gradient_by_hand(pair, torch.ones(128))})
+    assert float(saved["recommended_shared"]) == pytest.approx(float(recommended[0].sum()))
+    assert f"(recommended): shared {float(recommended[0].sum()):.2f} of 1" in result.output
     assert sorted(path.name for path in Path("out").iterdir()) == ["pair.npz", "pair.png"]
-    panels = []
-    for side, name, image in zip(("image", "reference"), (names[0], names[1 + best]), pair, strict=True):
-        maps = {
-            f"shared, {kind}": heatmap(torch.from_numpy(saved[f"{kind}_{side}"])[None], (112, 112), kind=kind)[0]
-            for kind in ("gradient", "layer")
-        }
-        panels.append(Panel(f"{side}\n{name}", image, maps))
+    panels = [
+        Panel(
+            f"{side}\n{name}",
+            image,
+            {
+                "shared places": METHODS["recommended"].heatmaps(*[(own[None], own[None])] * 2)[0][0],
+                "shared features (the paper's gradient)": heatmap(
+                    torch.from_numpy(saved[f"paper_{side}"])[None], (112, 112), kind="gradient"
+                )[0],
+            },
+        )
+        for side, name, image, own in zip(
+            ("image", "reference"), (names[0], names[1 + best]), pair, recommended, strict=True
+        )
+    ]
+    candidates = [
+        Candidate(names[1 + i], images[1 + i], float(scores[i]), chosen=i == best)
+        for i in scores.argsort(descending=True)
+    ]
     title = f"plain cosine of embedded, features: similarity {float(scores[best]):.2f}"
-    save_figure(pair_figure(*panels, title=title), "expected.png")
+    totals = {"shared places": float(saved["recommended_shared"])}
+    save_figure(pair_figure(*panels, title=title, shared=totals, candidates=candidates), "expected.png")
     with Image.open("out/pair.png") as drawn, Image.open("expected.png") as expected:
         np.testing.assert_allclose(np.asarray(drawn).astype(float), np.asarray(expected), atol=2)
+
+
+def test_the_mean_is_that_of_the_folder_to_center_by(folder: Path) -> None:
+    names = [f"creature_{i}.png" for i in range(3)]
+    Path("all").mkdir()
+    for name in names:
+        Path("all", name).write_bytes(Path(name).read_bytes())
+    result = explain("artefact_0.png", "creature_0.png", "--center", "all", "--method", "recommended")
+    assert result.exit_code == 0, result.output
+    with torch.no_grad():
+        mean = encoder()(inputs(*names)).mean(0)
+    maps = recommended_by_hand(inputs("artefact_0.png", "creature_0.png"), torch.ones(128), mean)
+    assert_maps({"recommended": [one[0] for one in maps]})
 
 
 @pytest.mark.parametrize("n_references", [1, 3])
@@ -132,33 +167,27 @@ def test_explain_runs_the_network_no_more_than_it_has_to(
 def test_explain_one_neuron_by_name_or_number(folder: Path, neuron: str) -> None:
     weight = torch.rand(2, 128, generator=torch.Generator().manual_seed(0))
     LinearReadout(weight, neuron_names=["left", "right"]).save("readout.safetensors")
-    result = explain("artefact_0.png", "creature_0.png", "--readout", "readout.safetensors", "--neuron", neuron)
+    result = explain(
+        "artefact_0.png", "creature_0.png", "--readout", "readout.safetensors", "--neuron", neuron, "--method", "paper"
+    )
     assert result.exit_code == 0, result.output
     pair = inputs("artefact_0.png", "creature_0.png")
     with torch.no_grad():
         score = float(cosine_similarity(*(weight[1] * encoder()(pair)), dim=0))
     assert f"similarity {score:.4f} (neuron right) with creature_0.png" in result.output
-    assert_maps(maps_by_hand(pair, weight[1]))
+    assert_maps({"paper": gradient_by_hand(pair, weight[1])})
 
 
 def test_integrated_gradients_start_from_mid_grey(folder: Path) -> None:
-    result = explain("artefact_0.png", "creature_0.png", "--jacobian", "integrated_gradients")
+    result = explain("artefact_0.png", "creature_0.png", "--method", "ours-ig")
     assert result.exit_code == 0, result.output
     pair = inputs("artefact_0.png", "creature_0.png")
     with torch.no_grad():
         h = shared(encoder()(pair), torch.ones(128))
     grey = torch.full_like(pair, 128 / 255)
     attribution = IntegratedGradients(lambda images: encoder()(images) @ h)
-    expected = attribution.attribute(pair, grey, internal_batch_size=20)
-    assert_maps({"integrated_gradients": expected, "layer": maps_by_hand(pair, torch.ones(128))["layer"]})
-
-
-def test_explain_with_a_class_of_captum(folder: Path) -> None:
-    result = explain("artefact_0.png", "creature_0.png", "--jacobian", "InputXGradient")
-    assert result.exit_code == 0, result.output
-    pair = inputs("artefact_0.png", "creature_0.png")
-    by_hand = maps_by_hand(pair, torch.ones(128))
-    assert_maps({"InputXGradient": by_hand["gradient"] * pair, "layer": by_hand["layer"]})
+    expected = attribution.attribute(pair, grey, n_steps=16, internal_batch_size=20)
+    assert_maps({"ours-ig": expected})
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "I;16"])
@@ -168,9 +197,9 @@ def test_explain_reads_images_of_any_kind(folder: Path, mode: str) -> None:
     seen = grey if mode in ("L", "I;16") else picture.convert(mode)
     seen.convert("RGB").save("plain.png")
     (Image.fromarray(np.asarray(grey).astype(np.uint16) * 257) if mode == "I;16" else seen).save("other.png")
-    result = explain("artefact_0.png", "other.png")
+    result = explain("artefact_0.png", "other.png", "--method", "paper")
     assert result.exit_code == 0, result.output
-    assert_maps(maps_by_hand(inputs("artefact_0.png", "plain.png"), torch.ones(128)))
+    assert_maps({"paper": gradient_by_hand(inputs("artefact_0.png", "plain.png"), torch.ones(128))})
 
 
 def wrong(*arguments: str, model: str = "embedded") -> str:
@@ -193,9 +222,10 @@ def test_wrong_input_is_told_and_nothing_is_written(folder: Path) -> None:
     assert "comes with its weights" in wrong(*pair, "--weights", "DEFAULT")
     assert "Name the weights of resnet18" in wrong(*pair, "--layer", "layer4", model="resnet18")
     assert "--neuron chooses among the neurons of a --readout" in wrong(*pair, "--neuron", "3")
-    assert "missing a required argument: 'sliding_window_shapes'" in wrong(*pair, "--jacobian", "Occlusion")
-    assert "attribution class of Captum" in wrong(*pair, "--jacobian", "visualization")
-    assert "Attribution fails on a network of two pixels" in wrong(*pair, "--jacobian", "Attribution")
+    assert "Did you mean paper" in wrong(*pair, "--method", "papr")
+    assert "got more than once: paper" in wrong(*pair, "--method", "paper", "--method", "paper")
+    assert "no_such_folder" in wrong(*pair, "--center", "no_such_folder")
+    assert "pool='max'" in wrong(*pair, "--pool", "max")
     LinearReadout(torch.rand(2, 5)).save("small.safetensors")
     readout = ("--readout", "small.safetensors")
     assert "2 neurons (0, 1" in wrong(*pair, *readout)
@@ -203,7 +233,7 @@ def test_wrong_input_is_told_and_nothing_is_written(folder: Path) -> None:
     assert "No neuron is named 'one'" in wrong(*pair, *readout, "--neuron", "one")
     assert "with 5 features, but the encoder gives shape (1, 128)" in wrong(*pair, *readout, "--neuron", "0")
     assert "Use --device cpu" in wrong(*pair, "--device", "cuda:99")
-    assert "Expected jacobian to be 'gradient'" in wrong(*pair, "--jacobian", "gradients")
+    assert "--center is for plain cosine" in wrong(*pair, *readout, "--neuron", "0", "--center", ".")
     assert "artefact_0.png" in wrong(*pair, "--readout", "artefact_0.png")
 
 

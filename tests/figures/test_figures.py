@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from torch import Tensor
 
 from captum_shared._files import write_atomically
 from captum_shared.evaluation.scores.recovery import positive_mass
-from captum_shared.figures import Panel, pair_figure, save_figure
+from captum_shared.figures import Candidate, Panel, pair_figure, save_figure
+from captum_shared.figures.overlay import ABSOLUTE_TOP
 
 
 def panel(heat: Tensor, region: Tensor | None = None) -> Panel:
@@ -33,6 +35,38 @@ def test_a_map_of_zeros_leaves_the_image_bare() -> None:
     figure = pair_figure(panel(torch.zeros(8, 8)), panel(torch.zeros(8, 8)))
     overlays = [axes.images[1] for axes in figure.axes if len(axes.images) == 2]
     assert all(np.all(np.asarray(overlay.get_alpha()) == 0) for overlay in overlays)
+
+
+def test_maps_that_share_of_one_are_on_the_same_scale_in_every_figure() -> None:
+    faint, strong = torch.full((8, 8), 0.01 / 64), torch.full((8, 8), 0.9 / 64)
+    for heat in (faint, strong):
+        figure = pair_figure(panel(heat), panel(heat), shared={"method": float(heat.sum())})
+        overlays = [axes.images[1] for axes in figure.axes if len(axes.images) == 2]
+        assert {overlay.norm.vmax for overlay in overlays} == {ABSOLUTE_TOP}
+        for overlay in overlays:  # of 64 pixels each 1.5625 % of the image
+            np.testing.assert_allclose(overlay.get_array(), float(heat[0, 0]) / 1.5625, rtol=1e-5)
+        assert figure.axes[1].get_title() == f"method\nshared {float(heat.sum()):.2f} of 1"
+
+
+def test_a_map_of_zeros_says_that_nothing_is_shared_and_has_no_scale() -> None:
+    zeros, something = panel(torch.zeros(8, 8)), panel(torch.rand(8, 8))
+    nothing = pair_figure(zeros, zeros, shared={"method": 0.0})
+    assert "nothing shared" in [axes.get_title() for axes in nothing.axes]
+    assert len(nothing.axes) == 4
+    assert len(pair_figure(something, zeros).axes) == 5
+
+
+def test_references_stand_beneath_with_their_similarities() -> None:
+    heat = torch.rand(8, 8)
+    candidates = [Candidate(f"reference {k}", torch.rand(3, 8, 8), 0.9 - 0.05 * k, chosen=k == 1) for k in range(12)]
+    figure = pair_figure(panel(heat), panel(heat), candidates=candidates)
+    written = [axes.get_title() for axes in figure.axes]
+    assert [text for text in written if text.startswith("reference")] == [
+        f"reference {k}\n{0.9 - 0.05 * k:.2f}" for k in range(10)
+    ]
+    framed = [axes for axes in figure.axes if axes.get_title().startswith("reference") and axes.axison]
+    assert [axes.get_title() for axes in framed] == ["reference 1\n0.85"]
+    assert any("2 less similar ones are not shown" in text.get_text() for text in figure.findobj(Text))
 
 
 def test_a_faint_map_is_fainter_than_its_pair() -> None:
