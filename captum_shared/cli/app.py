@@ -19,7 +19,7 @@ MethodNames: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         "--method",
-        help="Name of a method, again or with commas for more (captum-shared methods); recommended and paper by default.",
+        help="Name of a method, again or with commas for more; recommended and paper by default.",
     ),
 ]
 
