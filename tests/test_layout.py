@@ -160,7 +160,7 @@ def test_every_module_serves_its_room() -> None:
         ("neurons/noise", "recordings"),
         ("methods/sampling", "evaluation"),
         ("figures/overlay", "cli"),
-        ("study/agreement", "attr"),
+        ("study/correlation", "attr"),
         ("evaluation/scores/intervals", "methods"),
         ("recordings/formats/csv_files", "synthetic"),
         ("synthetic/parts", "neurons"),

@@ -95,12 +95,12 @@ def smoothed(
     return torch.Tensor(gaussian_blur(maps[:, None], [2 * reach + 1] * 2, [sigma] * 2))[:, 0]
 
 
-def rank_correlation(first: Shaped[ndarray, "row column"], second: Shaped[ndarray, "row column"]) -> float:
+def rank_correlation(first: Shaped[ndarray, "*pixels"], second: Shaped[ndarray, "*pixels"]) -> float:
     """Compute Spearman's rank correlation of two maps over their pixels.
 
     Args:
-        first: a map.
-        second: another of its size.
+        first: a map, or some pixels of it.
+        second: the same of another.
 
     Returns:
         Between -1 and 1; NaN if either map is constant.

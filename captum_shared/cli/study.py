@@ -11,6 +11,7 @@ from captum_shared.cli.app import app, available, told
 from captum_shared.encoders.by_name import EMBEDDED, encoder_by_name
 from captum_shared.encoders.pooling import Pool
 from captum_shared.figures.study import FigureFormat, write_figures
+from captum_shared.methods.registry import DEFAULT_METHODS
 from captum_shared.recordings.formats.table import EXTENSIONS
 from captum_shared.recordings.recording import Recording
 from captum_shared.study.result import StudyResult
@@ -49,9 +50,17 @@ def study(
     dissimilar: Annotated[int, typer.Option(help="Number of strong objects that resemble no reference.")] = 1,
     weak: Annotated[int, typer.Option(help="Number of weakest objects to explain.")] = 1,
     driver_fraction: Annotated[float, typer.Option(help="Share of images that count as drivers of a neuron.")] = 0.25,
-    center: Annotated[bool, typer.Option("--center", help="Centre the features, which the paper does not.")] = False,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Method that makes maps, as of captum-shared methods; repeat it for more. "
+            f"{' and '.join(DEFAULT_METHODS)} by default."
+        ),
+    ] = None,
+    show: Annotated[
+        str | None, typer.Option(help="Method whose maps the figures show; by default the recommended one.")
+    ] = None,
     folds: Annotated[int, typer.Option(help="Number of folds of the cross-validation.")] = 10,
-    steps: Annotated[int, typer.Option(help="Number of steps of Integrated Gradients.")] = 24,
     seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
     device: Annotated[str, typer.Option(help="Device to compute on, such as cpu, cuda or mps.")] = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the study in the output folder.")] = False,
@@ -59,8 +68,16 @@ def study(
 ) -> None:
     """Explain a recording: which objects drive each neuron, what they resemble for it, and where."""
     settings = StudySettings(
-        preferred, strong, dissimilar, weak, driver_fraction, center=center, folds=folds, n_steps=steps, seed=seed
+        preferred,
+        strong,
+        dissimilar,
+        weak,
+        driver_fraction,
+        methods=method or DEFAULT_METHODS,
+        folds=folds,
+        seed=seed,
     )
+    _check_shown(show, settings)
     encoders = _encoders(model, weights or [], layer)
     loaded = Recording.load(recording, images=images, stimuli=stimuli, window=window)
     results: list[StudyResult] = []
@@ -80,7 +97,7 @@ def study(
         )
     names = [f"{name}, {cut}" for name, _, cut in encoders]
     _print_summary(results, names)
-    written = write_figures(results, names, output / "figures", figure_format=figures)
+    written = write_figures(results, names, output / "figures", method=show, figure_format=figures)
     typer.echo(f"Wrote study.json, maps.npz, readout.safetensors and {len(written)} figures to {output}.")
 
 
@@ -133,6 +150,15 @@ def _encoders(
     if len({(model, cut) for model, _, cut in encoders}) < len(encoders):
         raise ValueError("Expected models that differ in name or layer, got one twice: leave one out.")
     return encoders
+
+
+def _check_shown(show: str | None, settings: StudySettings) -> None:
+    """Refuse to show what the study will not make, before it is made."""
+    if show is not None and show not in settings.methods:
+        raise ValueError(
+            f"Expected --show to name a method of the study ({', '.join(settings.methods)}), got {show!r}: add it by "
+            "--method."
+        )
 
 
 def _print_summary(results: Sequence[StudyResult], names: Sequence[str]) -> None:

@@ -52,6 +52,22 @@ def best_encoded(neurons: Sequence[NeuronResult]) -> list[NeuronResult]:
     )
 
 
+def named(neuron: NeuronResult) -> str:
+    """Name a neuron, with how well it is encoded.
+
+    Args:
+        neuron: the neuron.
+
+    Returns:
+        Its name, and its correlation on held-out images.
+
+    Example:
+        >>> named(NeuronResult("A", "IT", "", "", 0.614, *[float("nan")] * 5))
+        'A, r = 0.61'
+    """
+    return f"{neuron.name}, r = {neuron.heldout_correlation:.2f}"
+
+
 def why_none(result: StudyResult) -> str:
     """Say why there is nothing to show of any neuron.
 

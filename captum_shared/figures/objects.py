@@ -7,44 +7,49 @@ from typing import get_args
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from captum_shared.figures.neurons import best_encoded, why_none
+from captum_shared.figures.neurons import best_encoded, named, why_none
 from captum_shared.figures.page import draw_distributions, sentence_figure
-from captum_shared.figures.tiles import SCALE, PairMaps, Tile, TileRow, common_scale, side_groups, tile_page
-from captum_shared.study.result import Kind, NeuronResult, PairResult, StudyResult
+from captum_shared.figures.shown import PairMaps, common_scale, method_shown, scale_note, strength, unit
+from captum_shared.figures.tiles import Tile, TileRow, side_groups, tile_page
+from captum_shared.methods.method import Method
+from captum_shared.study.result import Kind, NeuronResult, StudyResult
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
-_UNIT = "map, similarity per unit of the network's input"
 _LARGE = 3  # up to so many neurons stand in one column
 _HEADS = (("object", "map"), ("reference", "map"))
 _PANELS_NOTE = (
-    "For each neuron the object that drives it most, and its most similar reference, each beside its map (gradients). "
-    f"All maps of the region are on one scale, {SCALE}. Responses are in the unit of the recording, similarity is "
-    "neuron-specific."
+    "For each neuron the object that drives it most, and its most similar reference, each beside its map ({method}). "
+    "All maps of the region are on one scale, {scale}. r: correlation of predicted and recorded responses on held-out "
+    "images. Responses are in the unit of the recording, similarity is neuron-specific."
 )
 _FAINT_NOTE = (
     "Strong: the object that drives the neuron most. Dissimilar: one that drives it, but whose best reference is the "
-    "least similar. Weak: one that drives it least. Upper row: object; lower row: reference. All maps are on one "
-    f"scale, {SCALE}. s: neuron-specific similarity. Intensity: mean of the two maps. Right: all pairs of all "
-    "neurons, with median and quartiles."
+    "least similar. Weak: one that drives it least. Upper row: object; lower row: reference. Maps: {method}, on one "
+    "scale, {scale}. s: neuron-specific similarity. r: correlation of predicted and recorded responses on held-out "
+    "images. Right: all pairs of all neurons, with median and quartiles."
 )
 
 
-def pair_panels_figure(result: StudyResult, region: str, *, per_figure: int = 12) -> Iterator[Figure]:
+def pair_panels_figure(
+    result: StudyResult, region: str, *, method: str | None = None, per_figure: int = 12
+) -> Iterator[Figure]:
     """Draw for every neuron of a region the object that drives it most, and its reference, beside their maps.
 
-    The best encoded neurons come first. All maps of the region, over all figures, share one scale. Beneath each pair
-    stand the responses and the neuron-specific similarity.
+    The best encoded neurons come first. All maps of the region, over all figures, share one scale, which is the same
+    for all studies if the maps sum to a share between 0 and 1. Beneath each pair stand the responses, the
+    neuron-specific similarity and how much is shared.
 
     Args:
         result: a study.
         region: the region; empty if it has no name.
+        method: which maps to show; None for the recommended ones or, if they are not in the study, its first.
         per_figure: the most neurons in one figure.
 
     Returns:
         One figure after the other; a single one with a sentence if no neuron takes part.
 
     Raises:
-        ValueError: if there is no such region, or ``per_figure`` is not positive.
+        ValueError: if there is no such region, no maps by this method, or ``per_figure`` is not positive.
 
     Example:
         >>> from pathlib import Path
@@ -59,25 +64,26 @@ def pair_panels_figure(result: StudyResult, region: str, *, per_figure: int = 12
         raise ValueError(f"Expected a region of the study, got {region!r}: it has {known}.")
     if per_figure < 1:
         raise ValueError(f"Expected at least one neuron in a figure, got per_figure={per_figure}: raise it.")
-    return _pages(result, region, per_figure)
+    return _pages(result, region, method_shown(result, method), per_figure)
 
 
-def faint_figure(result: StudyResult, *, n_neurons: int = 3) -> Figure:
+def faint_figure(result: StudyResult, *, method: str | None = None, n_neurons: int = 3) -> Figure:
     """Compare objects that drive a neuron and resemble its references with those that do not.
 
     For the best encoded neurons, the strongest object stands beside one that drives the neuron but has no similar
-    reference, and beside one that hardly drives it, all maps on one scale. At the right are similarity and intensity
-    of all pairs of all neurons.
+    reference, and beside one that hardly drives it, all maps on one scale. At the right are similarity and how much is
+    shared (or, for methods that do not tell, the intensity of the maps) of all pairs of all neurons.
 
     Args:
         result: a study.
+        method: which maps to show, as in :func:`pair_panels_figure`.
         n_neurons: how many neurons to show.
 
     Returns:
         The figure; it holds a sentence if no neuron takes part.
 
     Raises:
-        ValueError: if ``n_neurons`` is not positive.
+        ValueError: if there are no maps by this method, or ``n_neurons`` is not positive.
     """
     if n_neurons < 1:
         raise ValueError(f"Expected at least one neuron to show, got n_neurons={n_neurons}: raise it.")
@@ -85,66 +91,72 @@ def faint_figure(result: StudyResult, *, n_neurons: int = 3) -> Figure:
     if not neurons:
         return sentence_figure(why_none(result))
     neurons.sort(key=lambda neuron: -len({pair.kind for pair in neuron.pairs}))
-    shown = {neuron.name: _by_kind(result, neuron) for neuron in neurons[:n_neurons]}
-    norm = common_scale([list(kinds.values()) for kinds in shown.values()])
-    rows = [row for name, kinds in shown.items() for row in _kind_rows(name, kinds, norm)]
-    figure, summaries = tile_page(
-        [rows], {_UNIT: norm}, title="Objects with and without a counterpart", note=_FAINT_NOTE, summaries=2
-    )
+    chosen = method_shown(result, method)
+    shown = [_by_kind(result, neuron, chosen) for neuron in neurons[:n_neurons]]
+    norm = common_scale([list(kinds.values()) for kinds in shown], chosen)
+    rows = [row for kinds in shown for row in _kind_rows(kinds, norm)]
+    note = _FAINT_NOTE.format(method=chosen.title, scale=scale_note(chosen))
+    title = "Objects with and without a counterpart"
+    figure, summaries = tile_page([rows], {unit(chosen): norm}, title=title, note=note, summaries=2)
     pairs = [pair for neuron in neurons for pair in neuron.pairs]
-    for axes, measure in zip(summaries, ("similarity", "intensity"), strict=True):
-        values: dict[str, list[float]] = {
-            kind: [getattr(pair, measure) for pair in pairs if pair.kind == kind] for kind in KINDS
-        }
-        draw_distributions(axes, values, measure)
+    by_kind = {kind: [pair for pair in pairs if pair.kind == kind] for kind in KINDS}
+    similarities: dict[str, list[float]] = {kind: [pair.similarity for pair in own] for kind, own in by_kind.items()}
+    strengths: dict[str, list[float]] = {
+        kind: [strength(pair, chosen) for pair in own] for kind, own in by_kind.items()
+    }
+    draw_distributions(summaries[0], similarities, "similarity")
+    draw_distributions(summaries[1], strengths, "shared, of 1" if chosen.absolute else "intensity")
     return figure
 
 
-def _pages(result: StudyResult, region: str, per_figure: int) -> Iterator[Figure]:
+def _pages(result: StudyResult, region: str, method: Method, per_figure: int) -> Iterator[Figure]:
     neurons = best_encoded([neuron for neuron in result.included if neuron.region == region])
-    strongest = [_by_kind(result, neuron).get("strong") for neuron in neurons]
+    strongest = [_by_kind(result, neuron, method).get("strong") for neuron in neurons]
     shown = [maps for maps in strongest if maps is not None]
     name = region or "Neurons"
     if not shown:
         yield sentence_figure(f"{name}: no neuron with a pair to show takes part.")
         return
-    norm = common_scale([[maps] for maps in shown])
+    norm = common_scale([[maps] for maps in shown], method)
+    note = _PANELS_NOTE.format(method=method.title, scale=scale_note(method))
     starts = range(0, len(shown), per_figure)
     for page, start in enumerate(starts, start=1):
         rows = [_panel_row(maps, norm) for maps in shown[start : start + per_figure]]
         half = len(rows) if len(rows) <= _LARGE else (len(rows) + 1) // 2
         columns = [[replace(own[0], heads=_HEADS), *own[1:]] for own in (rows[:half], rows[half:]) if own]
         title = name if len(starts) == 1 else f"{name}, {page} of {len(starts)}"
-        yield tile_page(columns, {_UNIT: norm}, title=title, note=_PANELS_NOTE)[0]
+        yield tile_page(columns, {unit(method): norm}, title=title, note=note)[0]
 
 
-def _by_kind(result: StudyResult, neuron: NeuronResult) -> dict[Kind, PairMaps]:
+def _by_kind(result: StudyResult, neuron: NeuronResult, method: Method) -> dict[Kind, PairMaps]:
     """The first pair of each kind that a neuron has."""
     first: dict[Kind, PairMaps] = {}
     for index, pair in enumerate(neuron.pairs):
-        first.setdefault(pair.kind, PairMaps(result, neuron, index))
+        first.setdefault(pair.kind, PairMaps(result, neuron, index, method))
     return first
 
 
 def _panel_row(maps: PairMaps, norm: Normalize) -> TileRow:
     pair = maps.pair
     captions = (
-        f"response {pair.response:.3g}, similarity {pair.similarity:.2f}",
+        f"response {pair.response:.3g}, similarity {pair.similarity:.2f}\n{maps.told_strength()}",
         f"response {pair.reference_response:.3g}",
     )
-    return TileRow(side_groups([(maps, norm)]), captions, maps.neuron.name)
+    return TileRow(side_groups([(maps, norm)]), captions, named(maps.neuron))
 
 
-def _kind_rows(name: str, kinds: Mapping[Kind, PairMaps], norm: Normalize) -> tuple[TileRow, TileRow]:
+def _kind_rows(kinds: Mapping[Kind, PairMaps], norm: Normalize) -> tuple[TileRow, TileRow]:
     """A row of objects and a row of references, with one group for each kind."""
     empty: list[list[Tile]] = [[], []]
     groups = [side_groups([(kinds[kind], norm)]) if kind in kinds else empty for kind in KINDS]
-    captions = [_measured(kinds[kind].pair) if kind in kinds else f"{kind}: none" for kind in KINDS]
-    return TileRow([group[0] for group in groups], heading=name), TileRow([group[1] for group in groups], captions)
+    captions = [_measured(kinds[kind]) if kind in kinds else f"{kind}: none" for kind in KINDS]
+    heading = named(next(iter(kinds.values())).neuron)
+    return TileRow([group[0] for group in groups], heading=heading), TileRow([group[1] for group in groups], captions)
 
 
-def _measured(pair: PairResult) -> str:
+def _measured(maps: PairMaps) -> str:
+    pair = maps.pair
     return (
         f"{pair.kind}, s = {pair.similarity:.2f}\nresponse {pair.response:.3g}, "
-        f"reference {pair.reference_response:.3g}\nintensity {pair.intensity:.2g}"
+        f"reference {pair.reference_response:.3g}\n{maps.told_strength()}"
     )

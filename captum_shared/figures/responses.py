@@ -48,7 +48,7 @@ def response_figure(result: StudyResult) -> Figure:
     Example:
         >>> from pathlib import Path
         >>> from captum_shared.study.result import PairResult
-        >>> mug = PairResult("strong", "mug", "hand", 21.0, 30.0, 0.6, 1e-4, 0.9)
+        >>> mug = PairResult("strong", "mug", "hand", 21.0, 30.0, 0.6, 0.31)
         >>> neuron = NeuronResult("A", "IT", "", "", 0.6, 0.4, 0.8, 0.7, 30.0, 10.0, (), (mug,))
         >>> study = StudyResult({"preferred": "body"}, {}, 0, (-0.2, 0.2), (-0.1, 0.1), (neuron,), Path("maps.npz"))
         >>> [axes.get_title(loc="left") for axes in response_figure(study).axes[1:]]

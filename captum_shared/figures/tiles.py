@@ -1,6 +1,6 @@
 """Rows of small images: a pair, its maps, and what was measured, on a page."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +10,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy import ndarray
 
-from captum_shared.figures.overlay import colour_bar, draw_overlay, draw_picture, scale
+from captum_shared.figures.overlay import colour_bar, draw_overlay, draw_picture
 from captum_shared.figures.page import CHARACTERS, FONT, LINE, WIDTH, new_figure, place, shortened, wrapped, write
-from captum_shared.study.result import JACOBIANS, SIDES, NeuronResult, PairResult, StudyResult
+from captum_shared.figures.shown import PairMaps
+from captum_shared.study.result import SIDES
 
-SCALE = "from zero to the median of the neurons' maxima, and white lines at half of it"
 MARGIN = 0.1  # inches, like all that follow
 _GAP = 0.03
 _GROUP_GAP = 0.12
@@ -27,36 +27,6 @@ _SUMMARY = 1.9  # the least height of one
 
 
 @dataclass(frozen=True)
-class PairMaps:
-    """The maps of one pair of a neuron with one Jacobian, read when they are needed.
-
-    Attributes:
-        result: the study.
-        neuron: the neuron.
-        index: of the pair among its pairs.
-        jacobian: ``"gradient"`` or ``"integrated_gradients"``.
-    """
-
-    result: StudyResult
-    neuron: NeuronResult
-    index: int
-    jacobian: str = JACOBIANS[0]
-
-    @property
-    def pair(self) -> PairResult:
-        """What was measured of the pair."""
-        return self.neuron.pairs[self.index]
-
-    def heats(self) -> Float32[ndarray, "side row column"]:
-        """Read the two maps."""
-        return self.result.maps(self.neuron.name)[self.index, :, JACOBIANS.index(self.jacobian)]
-
-    def picture(self, side: str) -> UInt8[ndarray, "row column channel"]:
-        """Read the image or the reference."""
-        return self.result.picture(getattr(self.pair, side))
-
-
-@dataclass(frozen=True)
 class Tile:
     """An image, bare or under a map.
 
@@ -64,11 +34,13 @@ class Tile:
         picture: RGB.
         heat: the map, or None.
         norm: its scale.
+        empty: what a map of zeros says.
     """
 
     picture: UInt8[ndarray, "row column channel"]
     heat: Float32[ndarray, "row column"] | None = None
     norm: Normalize | None = None
+    empty: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,20 +60,6 @@ class TileRow:
     heads: Sequence[Sequence[str]] = ()
 
 
-def common_scale(neurons: Iterable[Sequence[PairMaps]]) -> Normalize:
-    """Make one scale for all maps of these neurons.
-
-    Args:
-        neurons: the pairs of every neuron.
-
-    Returns:
-        A scale from zero to the median over neurons of their largest values, so that one neuron with strong maps does
-        not hide all others (choice). Neurons whose maps are zero do not count.
-    """
-    largest = np.asarray([max(float(pair.heats().max()) for pair in pairs) for pairs in neurons])
-    return scale(float(np.median(largest[largest > 0])) if (largest > 0).any() else 0.0)
-
-
 def side_groups(columns: Sequence[tuple[PairMaps, Normalize]]) -> list[list[Tile]]:
     """Put the image beside its maps, and the reference beside its own.
 
@@ -115,7 +73,10 @@ def side_groups(columns: Sequence[tuple[PairMaps, Normalize]]) -> list[list[Tile
     return [
         [
             Tile(columns[0][0].picture(side)),
-            *(Tile(maps.picture(side), heat[index], norm) for (maps, norm), heat in zip(columns, heats, strict=True)),
+            *(
+                Tile(maps.picture(side), heat[index], norm, "nothing shared" if maps.method.absolute else "")
+                for (maps, norm), heat in zip(columns, heats, strict=True)
+            ),
         ]
         for index, side in enumerate(SIDES)
     ]
@@ -200,6 +161,9 @@ def _draw_tile(figure: Figure, tile: Tile, left: float, top: float, *, side: flo
         draw_picture(axes, picture)
     else:
         draw_overlay(axes, picture, tile.heat, tile.norm)
+        if tile.empty and not tile.heat.any():
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+            axes.text(0.5, 0.04, tile.empty, transform=axes.transAxes, fontsize=FONT, ha="center", bbox=box)
 
 
 def _draw_bars(figure: Figure, bars: Mapping[str, Normalize], top: float, *, width: float) -> None:

@@ -1,4 +1,4 @@
-from .agreement import common_pairs, map_agreement
+from .correlation import common_pairs, foreground, map_correlation
 from .pair import PairExplanation, explain_pair
 from .result import NeuronResult, PairResult, StudyResult
 from .run import run_study
@@ -12,6 +12,7 @@ __all__ = [
     "StudySettings",
     "common_pairs",
     "explain_pair",
-    "map_agreement",
+    "foreground",
+    "map_correlation",
     "run_study",
 ]

@@ -14,25 +14,26 @@ from jaxtyping import Bool, Float, Float32, Float64, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from captum_shared.attr.heatmaps import Kind, heatmap
-from captum_shared.attr.parallel import ParallelSharedAttribution
 from captum_shared.attr.references import ReferenceBank
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.features import LatentFeatures
-from captum_shared.encoders.photographs import load_inputs, mid_grey
+from captum_shared.encoders.photographs import load_inputs
 from captum_shared.images import to_display
+from captum_shared.methods.explanation import Explanation, explain
+from captum_shared.methods.ours import PAPER
 from captum_shared.neurons.encoding import fit_readout
 from captum_shared.neurons.noise import exclusions, reliability
 from captum_shared.neurons.readout import LinearReadout
 from captum_shared.neurons.validation import heldout_correlation, ooc_correlation
 from captum_shared.recordings.missing import nanmean
 from captum_shared.recordings.recording import Recording
-from captum_shared.study.agreement import agreement
+from captum_shared.study.correlation import foreground, pair_correlation
 from captum_shared.study.pairs import ChosenPair, choose_pairs
 from captum_shared.study.result import NeuronResult, PairResult
 from captum_shared.study.settings import StudySettings
 
-_BATCH = 32
+_GRADIENT, _INTEGRATED = "paper", "ours-ig"
+_BATCH = 8  # pairs
 
 
 @final
@@ -70,7 +71,13 @@ class Experiment:
 
     @cached_property
     def _similarity(self) -> NeuronSimilarity:
+        """Of centred features, from which methods take what they need."""
         return NeuronSimilarity(self.features, self.readout)
+
+    @cached_property
+    def _searched(self) -> NeuronSimilarity:
+        """The similarity by which references are searched, of features as they are in the paper."""
+        return PAPER.of(self._similarity)
 
     @cached_property
     def _mean(self) -> Float64[ndarray, "image neuron"]:
@@ -81,17 +88,10 @@ class Experiment:
     def bank(self) -> ReferenceBank:
         """The images of the preferred category, by their features."""
         return ReferenceBank.from_features(
-            self._similarity,
+            self._searched,
             self.latent[self.preferred],
             responses=self._mean[self.preferred],
             driver_fraction=self.settings.driver_fraction,
-        )
-
-    @cached_property
-    def _attributions(self) -> tuple[ParallelSharedAttribution, ParallelSharedAttribution]:
-        return (
-            ParallelSharedAttribution(self._similarity),
-            ParallelSharedAttribution(self._similarity, "integrated_gradients"),
         )
 
     @property
@@ -172,7 +172,7 @@ class Experiment:
         """
         row = {name: image for image, name in enumerate(self.recording.stimulus_ids)}
         images, references = ([row[getattr(pair, side)] for pair in neuron.pairs] for side in ("image", "reference"))
-        similarities = self._similarity.of_features(self.latent[images], self.latent[references])
+        similarities = self._searched.of_features(self.latent[images], self.latent[references])
         column = similarities[:, self.readout.neuron_index(neuron.name)].tolist()
         return tuple(
             ChosenPair(pair.kind, image, reference, similarity)
@@ -181,7 +181,7 @@ class Experiment:
 
     def explained(
         self, neuron: int, pairs: Sequence[ChosenPair]
-    ) -> tuple[list[PairResult], Float32[ndarray, "pair side jacobian row column"]]:
+    ) -> tuple[list[PairResult], Float32[ndarray, "pair side method row column"]]:
         """Make the maps of a neuron's pairs.
 
         Args:
@@ -189,18 +189,17 @@ class Experiment:
             pairs: its pairs.
 
         Returns:
-            What was measured, and the maps.
+            What was measured, and the maps by the methods of the settings.
         """
-        inputs = self._inputs([pair.image for pair in pairs]), self._inputs([pair.reference for pair in pairs])
-        gradient, integrated = self._attributions
-        grey = (mid_grey(self.features, inputs[0]), mid_grey(self.features, inputs[1]))
-        n_steps = self.settings.n_steps
-        attributions = (
-            gradient.attribute(inputs, neuron),
-            integrated.attribute(inputs, neuron, baselines=grey, n_steps=n_steps, internal_batch_size=_BATCH),
-        )
-        maps = np.stack([_heatmaps(attributions[0], "gradient"), _heatmaps(attributions[1], "contribution")], axis=2)
-        return [self._measured(neuron, pair, own) for pair, own in zip(pairs, maps, strict=True)], maps
+        results, maps = [], []
+        for start in range(0, len(pairs), _BATCH):
+            batch = pairs[start : start + _BATCH]
+            inputs = self._inputs([pair.image for pair in batch]), self._inputs([pair.reference for pair in batch])
+            explanations = explain(self._similarity, inputs, neuron, methods=self.settings.methods)
+            maps.append(_heatmaps(explanations))
+            shared = _shared(explanations, len(batch))
+            results += [self._measured(neuron, *each) for each in zip(batch, maps[-1], shared, strict=True)]
+        return results, np.concatenate(maps)
 
     def picture(self, image: int) -> UInt8[ndarray, "row column channel"]:
         """Return an image as the network sees it.
@@ -220,9 +219,14 @@ class Experiment:
         return load_inputs(self.features, [paths[image] for image in images])
 
     def _measured(
-        self, neuron: int, pair: ChosenPair, maps: Float32[ndarray, "side jacobian row column"]
+        self, neuron: int, pair: ChosenPair, maps: Float32[ndarray, "side method row column"], agreement: float | None
     ) -> PairResult:
-        responses = self._mean[:, neuron]
+        responses, own = self._mean[:, neuron], dict(zip(self.settings.methods, maps.swapaxes(0, 1), strict=True))
+        correlation = None
+        if own.keys() >= {_GRADIENT, _INTEGRATED}:
+            inside = np.stack([foreground(self.picture(image)) for image in (pair.image, pair.reference)])
+            known = pair_correlation(own[_GRADIENT], own[_INTEGRATED], inside)
+            correlation = None if math.isnan(known) else known
         return PairResult(
             kind=pair.kind,
             image=self.recording.stimulus_ids[pair.image],
@@ -230,8 +234,9 @@ class Experiment:
             response=float(responses[pair.image]),
             reference_response=float(responses[pair.reference]),
             similarity=pair.similarity,
-            intensity=float(maps[:, 0].mean(dtype=np.float64)),
-            gradient_ig_correlation=agreement(maps[:, 0], maps[:, 1]),
+            agreement=agreement,
+            intensity={name: float(each.mean(dtype=np.float64)) for name, each in own.items()},
+            gradient_ig_correlation=correlation,
         )
 
 
@@ -243,20 +248,24 @@ def preferred_readout(
     Args:
         recording: the responses.
         latent: the latent features of all images.
-        settings: which category, and whether to centre.
+        settings: which category.
 
     Returns:
         The readouts.
     """
     inside = recording.in_category(settings.preferred)
-    return fit_readout(
-        latent[inside], recording.mean[inside], center=settings.center, neuron_names=recording.neuron_names
-    )
+    return fit_readout(latent[inside], recording.mean[inside], center=True, neuron_names=recording.neuron_names)
 
 
-def _heatmaps(attributions: tuple[Tensor, Tensor], kind: Kind) -> Float32[ndarray, "pair side row column"]:
-    sides = [heatmap(side, (side.shape[2], side.shape[3]), kind=kind) for side in attributions]
-    return torch.stack(sides, dim=1).float().cpu().numpy()
+def _heatmaps(explanations: Mapping[str, Explanation]) -> Float32[ndarray, "pair side method row column"]:
+    maps = torch.stack([torch.stack(each.heatmaps, dim=1) for each in explanations.values()], dim=2)
+    return maps.float().cpu().numpy()
+
+
+def _shared(explanations: Mapping[str, Explanation], n_pairs: int) -> Sequence[float | None]:
+    """What each pair shares, by the first method that tells."""
+    told = (each.shared for each in explanations.values() if each.shared is not None)
+    return next((shared.tolist() for shared in told), [None] * n_pairs)
 
 
 def _reliability(recording: Recording, images: ndarray) -> ndarray:

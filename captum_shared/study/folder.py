@@ -10,7 +10,7 @@ import numpy as np
 from numpy import ndarray
 
 from captum_shared._resuming import ResumableFolder
-from captum_shared.study.result import AXES, JACOBIANS, SIDES, PairResult, StudyResult
+from captum_shared.study.result import AXES, SIDES, PairResult, StudyResult
 
 
 def packed(pairs: Iterable[PairResult], maps: ndarray) -> dict[str, ndarray]:
@@ -75,7 +75,7 @@ def write_study(folder: ResumableFolder, result: StudyResult, pictures: Iterable
             for member, (name, picture) in enumerate(pictures):
                 _add(archive, f"pictures/{member:05d}", picture)
                 names.append(name)
-            labels = {"axes": AXES, "sides": SIDES, "jacobians": JACOBIANS}
+            labels = {"axes": AXES, "sides": SIDES, "methods": result.methods}
             for label, values in {**labels, "maps_names": tuple(explained), "pictures_names": names}.items():
                 _add(archive, label, np.array(values, dtype=str))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,8 +21,8 @@ from captum_shared._files import write_atomically
 Kind: TypeAlias = Literal["strong", "dissimilar", "weak"]
 
 SIDES = ("image", "reference")
-JACOBIANS = ("gradient", "integrated_gradients")
-AXES = ("pair", "side", "jacobian", "row", "column")
+_OPTIONAL = ("agreement", "gradient_ig_correlation")
+AXES = ("pair", "side", "method", "row", "column")
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,16 @@ class PairResult:
         response: of the neuron to the image, mean over phases, in the unit of the recording.
         reference_response: of the neuron to the reference.
         similarity: neuron-specific similarity, between -1 and 1.
-        intensity: mean of the two gradient maps over their pixels, in similarity per unit of the network's input.
-        gradient_ig_correlation: Spearman's rank correlation, over pixels, of the maps made with gradients and with
-            Integrated Gradients, mean of image and reference; NaN where a map is zero.
+        agreement: how much the two share that drives the neuron, between 0 and 1: the total of its first map that has
+            such a scale, as the recommended one has; None if no method of the study has one.
+        intensity: by method the mean of the two maps over their pixels, in the unit of the method.
+        gradient_ig_correlation: Spearman's rank correlation of the paper's maps with those of Integrated Gradients,
+            over the pixels of the :func:`~captum_shared.study.foreground`, mean of image and reference; None if one of
+            the two methods is not in the study, or a map is constant there.
 
     Example:
-        >>> PairResult("strong", "mug", "hand", 21.0, 30.0, 0.6, 1e-4, 0.9).similarity
-        0.6
+        >>> PairResult("strong", "mug", "hand", 21.0, 30.0, 0.6, 0.31).agreement
+        0.31
     """
 
     kind: Kind
@@ -52,8 +55,9 @@ class PairResult:
     response: float
     reference_response: float
     similarity: float
-    intensity: float
-    gradient_ig_correlation: float
+    agreement: float | None = None
+    intensity: Mapping[str, float] = field(default_factory=dict)
+    gradient_ig_correlation: float | None = None
 
 
 @dataclass(frozen=True)
@@ -127,20 +131,27 @@ class StudyResult:
         """The neurons that take part."""
         return tuple(neuron for neuron in self.neurons if not neuron.excluded)
 
-    def maps(self, neuron: str) -> Float32[ndarray, "pair side jacobian row column"]:
-        """Read the maps of a neuron's pairs, in similarity per unit of the network's input, not normalised.
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The names of the methods that made the maps."""
+        return tuple(self.settings.get("methods", ()))
+
+    def maps(self, neuron: str, method: str) -> Float32[ndarray, "pair side row column"]:
+        """Read the maps of a neuron's pairs, in the unit of the method, not normalised.
 
         Args:
             neuron: its name.
+            method: one of :attr:`methods`.
 
         Returns:
-            Non-negative, smoothed maps (:func:`~captum_shared.attr.heatmap`); sides and jacobians in the order of
-            ``SIDES`` and ``JACOBIANS``.
+            Non-negative maps (:func:`~captum_shared.attr.heatmap`); the image's first, then the reference's.
 
         Raises:
-            KeyError: if there are no maps of such a neuron.
+            KeyError: if there are no maps of such a neuron, or by such a method.
         """
-        maps: ndarray = self._read("maps", neuron)
+        if method not in self.methods:
+            raise KeyError(f"{self.map_file} has no maps by {method!r}, but by {', '.join(self.methods) or 'none'}.")
+        maps: ndarray = self._read("maps", neuron)[:, :, self.methods.index(method)]
         return maps
 
     def picture(self, image: str) -> UInt8[ndarray, "row column channel"]:
@@ -207,6 +218,10 @@ class StudyResult:
             raise FileNotFoundError(f"Expected a finished study, got no file at {file}: check the path, or resume it.")
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
+            if "n_steps" in content["settings"]:
+                raise ValueError(
+                    "one of an earlier version, whose maps have no methods; run it again, into a new folder"
+                )
             neurons = tuple(_neuron(entry) for entry in content.pop("neurons"))
             for interval in ("null_interval", "ooc_null_interval"):
                 content[interval] = tuple(content[interval])
@@ -216,12 +231,12 @@ class StudyResult:
 
 
 def _neuron(entry: dict[str, Any]) -> NeuronResult:
-    pairs = tuple(PairResult(**_with_nan(pair)) for pair in entry.pop("pairs"))
+    pairs = tuple(PairResult(**_with_nan(pair, but=_OPTIONAL)) for pair in entry.pop("pairs"))
     return NeuronResult(**_with_nan({**entry, "drivers": tuple(entry["drivers"])}), pairs=pairs)
 
 
-def _with_nan(entry: dict[str, Any]) -> dict[str, Any]:
-    return {name: math.nan if value is None else value for name, value in entry.items()}
+def _with_nan(entry: dict[str, Any], but: Sequence[str] = ()) -> dict[str, Any]:
+    return {name: math.nan if value is None and name not in but else value for name, value in entry.items()}
 
 
 def _with_null(value: Any) -> Any:

@@ -67,7 +67,7 @@ def run_study(
         >>> rng = np.random.default_rng(0)
         >>> categories = ("body",) * 9 + ("object",) * 3
         >>> names = tuple(f"{category} {number}" for number, category in enumerate(categories))
-        >>> settings = StudySettings("body", n_strong=1, folds=2, n_steps=2)
+        >>> settings = StudySettings("body", n_strong=1, folds=2)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     files = tuple(Path(folder, f"{name}.png") for name in names)
         ...     for file in files:

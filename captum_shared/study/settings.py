@@ -1,7 +1,7 @@
 """What a study is asked for, and how to tell one study from another."""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, final
@@ -13,6 +13,7 @@ from PIL import Image
 from captum_shared._resuming import digest
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.photographs import load_inputs
+from captum_shared.methods.registry import DEFAULT_METHODS, methods_by_name
 from captum_shared.recordings.recording import Recording
 from captum_shared.study.result import StudyResult
 
@@ -31,13 +32,14 @@ class StudySettings:
         n_dissimilar: how many more of its ooc. drivers, those with the least similar references, to explain.
         n_weak: how many of the ooc. images that drive it least to explain.
         driver_fraction: the share of images, preferred or ooc., that count as drivers of a neuron.
-        center: whether to centre the features by their mean over the preferred category; the paper does not.
+        methods: names of the methods that make the maps, of :data:`~captum_shared.methods.METHODS`. Each has its own
+            way to centre; references are searched without, as in the paper.
         folds: number of folds of the cross-validation.
-        n_steps: number of steps of Integrated Gradients, from mid-grey.
         seed: seed of the folds.
 
     Raises:
-        ValueError: if a number is out of range.
+        ImportError: if a method's package is not installed.
+        ValueError: if a number is out of range, or there is no such method.
 
     Example:
         >>> StudySettings("body", n_strong=1).n_pairs
@@ -49,18 +51,20 @@ class StudySettings:
     n_dissimilar: int = 1
     n_weak: int = 1
     driver_fraction: float = 0.25
-    center: bool = False
+    methods: Sequence[str] = DEFAULT_METHODS
     folds: int = 10
-    n_steps: int = 24
     seed: int = 0
 
     def __post_init__(self) -> None:
-        lowest = {"n_strong": 1, "n_dissimilar": 0, "n_weak": 0, "folds": 2, "n_steps": 1, "seed": 0}
+        lowest = {"n_strong": 1, "n_dissimilar": 0, "n_weak": 0, "folds": 2, "seed": 0}
         for name, least in lowest.items():
             if getattr(self, name) < least:
                 raise ValueError(f"Expected {name} of at least {least}, got {getattr(self, name)}: raise it.")
         if not 0 < self.driver_fraction <= 1:
             raise ValueError(f"Expected a driver_fraction above 0 and up to 1, got {self.driver_fraction}.")
+        if isinstance(self.methods, str) or not self.methods:
+            raise ValueError(f"Expected a sequence of one or more names of methods, got {self.methods!r}.")
+        object.__setattr__(self, "methods", tuple(method.name for method in methods_by_name(self.methods)))
 
     @property
     def n_pairs(self) -> int:
@@ -104,6 +108,7 @@ def description(
         "pool": features.pool,
         "preprocess": digest([_bytes(_preprocessed_card(features))]),
         **asdict(settings),
+        "methods": list(settings.methods),
     }
     return described if pairs_of is None else {**described, "pairs_of": _pairs_digest(pairs_of, described)}
 

@@ -36,7 +36,7 @@ def arguments(recording: Path, output: Path, *others: str) -> list[str]:
     typed = ["study", str(recording), "--images", str(recording.parent / "images"), "--preferred", "creature"]
     if "--model" not in others:
         typed += ["--model", "embedded", "--layer", "features"]
-    return [*typed, "--output", str(output), "--steps", "4", *others]
+    return [*typed, "--output", str(output), *others]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -62,7 +62,7 @@ def finished(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_study_is_that_of_the_library(recording: Path, finished: Path, tmp_path: Path) -> None:
     loaded = Recording.load(recording, images=recording.parent / "images")
-    features, settings = encoder_by_name("embedded", "features"), StudySettings("creature", n_steps=4)
+    features, settings = encoder_by_name("embedded", "features"), StudySettings("creature")
     expected = run_study(loaded, features, settings, output=tmp_path / "out", model="embedded", progress=False)
     study = json.loads((finished / "study.json").read_text())
     assert study.keys() == {"settings", "versions", "seed", "null_interval", "ooc_null_interval", "neurons"}
@@ -75,14 +75,17 @@ def test_the_study_is_that_of_the_library(recording: Path, finished: Path, tmp_p
         assert [pair["kind"] for pair in written["pairs"]] == ["strong", "strong", "dissimilar", "weak"]
         assert {pair["image"].split("_")[0] for pair in written["pairs"]} == {"artefact"}
         assert {pair["reference"].split("_")[0] for pair in written["pairs"]} == {"creature"}
-        np.testing.assert_array_equal(StudyResult.load(finished).maps(neuron.name), expected.maps(neuron.name))
+        for method in ("recommended", "paper"):
+            maps = StudyResult.load(finished).maps(neuron.name, method)
+            np.testing.assert_array_equal(maps, expected.maps(neuron.name, method))
     assert str(finished.parent) not in (finished / "study.json").read_text()
     with np.load(finished / "maps.npz") as maps:
-        assert maps["axes"].tolist() == ["pair", "side", "jacobian", "row", "column"]
+        assert maps["axes"].tolist() == ["pair", "side", "method", "row", "column"]
+        assert maps["methods"].tolist() == study["settings"]["methods"] == ["recommended", "paper"]
         assert maps["maps/00000"].shape == (4, 2, 2, 112, 112)
     figures = {path.stem for path in (finished / "figures").iterdir()}
     pages = {"pairs_anterior_1", "pairs_posterior_1"}
-    assert figures == {"encoding", "responses", "faint", "integrated_gradients"} | pages
+    assert figures == {"encoding", "responses", "faint"} | pages
 
 
 def test_the_summary_has_the_means(finished: Path, recording: Path) -> None:
@@ -97,7 +100,7 @@ def test_the_summary_has_the_means(finished: Path, recording: Path) -> None:
 def test_the_examples_in_the_help_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    small = {"simulate": SMALL, "study": ("--steps", "4"), "explain": ()}
+    small = {"simulate": SMALL, "study": (), "explain": ()}
     for name, quicker in small.items():
         example = re.fullmatch(r"Example.*: captum-shared (.*)", commands[name].epilog).group(1)  # type: ignore[union-attr]
         result = run(*example.split(), *quicker)
@@ -138,6 +141,21 @@ def test_a_killed_study_resumes_to_the_same_files(recording: Path, finished: Pat
     assert contents(output) == contents(finished)
 
 
+def test_methods_are_those_asked_for_and_one_is_shown(recording: Path, finished: Path, tmp_path: Path) -> None:
+    methods = ["--method", "paper", "--method", "ours-ig", "--show", "ours-ig"]
+    result = run(*arguments(recording, tmp_path / "study", *methods))
+    assert result.exit_code == 0, result.output
+    loaded, usual = StudyResult.load(tmp_path / "study"), StudyResult.load(finished)
+    assert loaded.methods == ("paper", "ours-ig")
+    for neuron, other in zip(loaded.included, usual.included, strict=True):
+        np.testing.assert_allclose(loaded.maps(neuron.name, "paper"), usual.maps(neuron.name, "paper"), rtol=1e-5)
+        assert all(-1 <= pair.gradient_ig_correlation <= 1 for pair in neuron.pairs)
+        assert all(0 <= pair.agreement <= 1 for pair in other.pairs)
+    faint = [(folder / "figures" / "faint.png").read_bytes() for folder in (tmp_path / "study", finished)]
+    assert faint[0] != faint[1]
+    assert (tmp_path / "study" / "figures" / "integrated_gradients.png").exists()
+
+
 def test_two_networks_explain_the_same_pairs(recording: Path, tmp_path: Path) -> None:
     models = ["--model", "embedded", "--model", "embedded", "--layer", "features", "--layer", "features.9"]
     result = run(*arguments(recording, tmp_path / "study", *models))
@@ -146,7 +164,8 @@ def test_two_networks_explain_the_same_pairs(recording: Path, tmp_path: Path) ->
     assert [pair.image for pair in first.neurons[0].pairs] == [pair.image for pair in second.neurons[0].pairs]
     assert second.settings["layer"] == "features.9"
     assert second.settings["pairs_of"] != first.settings.get("pairs_of")
-    assert not np.allclose(first.maps(first.neurons[0].name), second.maps(first.neurons[0].name))
+    maps = [result.maps(first.neurons[0].name, "paper") for result in (first, second)]
+    assert not np.allclose(*maps)
     assert (tmp_path / "study" / "figures" / "architectures.png").exists()
 
 
@@ -161,6 +180,8 @@ def test_two_networks_explain_the_same_pairs(recording: Path, tmp_path: Path) ->
         (["--images", "nowhere"], "nowhere"),
         (["--layer", "feature"], "feature"),
         (["--strong", "0"], "n_strong of at least 1, got 0"),
+        (["--method", "recomended"], "Did you mean recommended"),
+        (["--show", "ours-ig"], "Expected --show to name a method of the study (recommended, paper), got 'ours-ig'"),
     ],
 )
 def test_wrong_arguments_get_a_sentence(recording: Path, tmp_path: Path, change: list[str], sentence: str) -> None:

@@ -24,6 +24,8 @@ from captum_shared.figures import (
     save_figure,
     write_figures,
 )
+from captum_shared.figures.overlay import ABSOLUTE_TOP
+from captum_shared.figures.shown import method_shown
 from captum_shared.study.result import StudyResult
 
 
@@ -127,7 +129,7 @@ def test_an_unknown_mean_is_left_out_of_the_count(tmp_path: Path) -> None:
 
 def test_all_maps_of_a_region_are_on_one_scale_over_all_pages(tmp_path: Path) -> None:
     result = study(tmp_path, [neuron(index, ("weak", "strong")) for index in range(5)])
-    pages = list(pair_panels_figure(result, "IT", per_figure=2))
+    pages = list(pair_panels_figure(result, "IT", method="paper", per_figure=2))
     drawn = [overlay for page in pages for overlay in overlays(page)]
     assert [heat.max() for heat, _ in drawn] == [
         5,
@@ -149,11 +151,26 @@ def test_all_maps_of_a_region_are_on_one_scale_over_all_pages(tmp_path: Path) ->
         assert page.axes[-1].get_title(loc="left") == "map, similarity per unit of the network's input"
 
 
+def test_shares_are_drawn_as_densities_on_the_absolute_scale(tmp_path: Path) -> None:
+    result = study(tmp_path, [neuron(index) for index in range(3)])
+    (page,) = pair_panels_figure(result, "IT")
+    shown = overlays(page)
+    # maps that end at (k + 1) / 64, of 64 pixels: 1 % of the image at the end has (k + 1) / 100
+    np.testing.assert_allclose([heat.max() for heat, _ in shown], [0.03, 0.03, 0.02, 0.02, 0.01, 0.01])
+    assert {(norm.vmin, norm.vmax) for _, norm in [*shown, *overlays(faint_figure(result))]} == {(0, ABSOLUTE_TOP)}
+    assert page.axes[-1].get_title(loc="left") == "map, the share of 1 that falls on 1 % of the image"
+    large = study(tmp_path, [neuron(0)], size=2 * SIZE)
+    np.testing.assert_allclose(overlays(faint_figure(large))[0][0].max(), 0.01, rtol=1e-6)
+
+
 def test_what_was_measured_stands_beneath_a_pair(tmp_path: Path) -> None:
     sides = np.array([2, 1], np.float32)[:, None, None, None]
     result = study(tmp_path, [neuron(3, ("weak", "strong"))], maps=lambda _: sides)
     (page,) = pair_panels_figure(result, "IT")
-    assert {"n3", "response 24, similarity 0.50", "response 30"} <= set(texts(page))
+    assert "response 24, similarity 0.50\nshared 0.33 of 1" in texts(page)
+    (page,) = pair_panels_figure(result, "IT", method="paper")
+    written = {"n3, r = 0.33", "response 24, similarity 0.50\nintensity 0.031", "response 30"}
+    assert written <= set(texts(page))
     bare, _, reference, _ = (axes.images[0].get_array() for axes in page.axes[:4])
     assert [heat.max() for heat, _ in overlays(page)] == [2, 1]
     np.testing.assert_allclose(bare, result.picture("object1") / 255, atol=1e-6)
@@ -165,17 +182,23 @@ def test_neurons_without_a_strong_pair_or_of_other_regions_are_not_in_the_panels
         tmp_path, [neuron(0), neuron(1, ("weak",)), neuron(2, region="V4"), neuron(3, (), excluded="silent")]
     )
     (page,) = pair_panels_figure(result, "IT")
-    assert {"n0", "n1", "n2", "n3"} & set(texts(page)) == {"n0"}
+    assert [text for text in texts(page) if ", r = " in text] == ["n0, r = 0.30"]
 
 
 def test_maps_of_zeros_are_bare_and_do_not_count_for_the_scale(tmp_path: Path) -> None:
     result = study(tmp_path, [neuron(index) for index in range(3)], maps=lambda row: np.float32(2.0 * (row == 1)))
-    (page,) = pair_panels_figure(result, "IT")
+    (page,) = pair_panels_figure(result, "IT", method="paper")
+    assert "nothing shared" not in texts(page)
     assert {norm.vmax for _, norm in overlays(page)} == {2}
     opacity = [float(np.max(axes.images[1].get_alpha())) for axes in page.axes if len(axes.images) == 2]
     assert opacity == [0, 0, 0.85, 0.85, 0, 0]
-    (page,) = pair_panels_figure(study(tmp_path, [neuron(0)], maps=lambda _: np.float32(0)), "IT")
+    nothing = study(tmp_path, [neuron(0)], maps=lambda _: np.float32(0))
+    (page,) = pair_panels_figure(nothing, "IT", method="paper")
     assert {norm.vmax for _, norm in overlays(page)} == {1}
+    (page,) = pair_panels_figure(nothing, "IT")
+    assert texts(page).count("nothing shared") == 2
+    opacity = [float(np.max(axes.images[1].get_alpha())) for axes in page.axes if len(axes.images) == 2]
+    assert opacity == [0, 0]
 
 
 @pytest.mark.usefixtures("as_installed")
@@ -188,9 +211,27 @@ def test_a_region_that_is_not_there_is_told(two_regions: StudyResult) -> None:
         faint_figure(two_regions, n_neurons=0)
 
 
+@pytest.mark.usefixtures("as_installed")
+def test_only_methods_of_the_study_can_be_shown(two_regions: StudyResult, tmp_path: Path) -> None:
+    draws = [
+        lambda result: faint_figure(result, method="neuron-saliency"),
+        lambda result: pair_panels_figure(result, "A", method="neuron-saliency"),
+        lambda result: write_figures([result], ["one"], tmp_path / "figures", method="neuron-saliency"),
+    ]
+    for draw in draws:
+        with pytest.raises(
+            ValueError, match="got 'neuron-saliency': it has recommended, paper, ours-ig. Run the study"
+        ):
+            draw(two_regions)
+    alone = dataclasses.replace(two_regions, settings={**two_regions.settings, "methods": ["ours-ig", "paper"]})
+    assert method_shown(alone, None).name == "ours-ig"
+    with pytest.raises(ValueError, match="got 'ours-ig'"):
+        integrated_gradients_figure(dataclasses.replace(two_regions, settings={"methods": ["paper"]}))
+
+
 def test_faint_maps_are_compared_on_one_scale_and_summarised_over_all_neurons(tmp_path: Path) -> None:
     result = study(tmp_path, [neuron(0), neuron(1, ("strong", "weak")), neuron(2), neuron(3, ("strong",))])
-    figure = faint_figure(result, n_neurons=3)
+    figure = faint_figure(result, method="paper", n_neurons=3)
     shown = overlays(figure)
     assert [heat.max() for heat, _ in shown] == [3] * 6 + [1] * 6 + [2] * 4  # all kinds, then best encoded
     assert {norm.vmax for _, norm in shown} == {2}
@@ -205,10 +246,14 @@ def test_faint_maps_are_compared_on_one_scale_and_summarised_over_all_neurons(tm
     np.testing.assert_allclose(points(summaries["intensity"])[0], [0, 0.001, 0.01, 0.02, 0.021, 0.03])
     labels = [label.get_text() for label in summaries["intensity"].get_xticklabels()]
     assert labels == ["strong\nn = 6", "dissimilar\nn = 2", "weak\nn = 3"]
+    figure = faint_figure(result)
+    assert "weak, s = 0.30\nresponse 25, reference 30\nshared 0.12 of 1" in texts(figure)
+    (summary,) = (axes for axes in figure.axes if axes.get_ylabel() == "shared, of 1")
+    np.testing.assert_allclose(points(summary)[2], [0.1, 0.12, 0.31])
 
 
 def test_each_jacobian_has_a_scale_of_its_own(tmp_path: Path) -> None:
-    values = (0.5, 0.7, math.nan, 0.9)
+    values = (0.5, 0.7, None, 0.9)
     first = neuron(0)
     pairs = tuple(
         dataclasses.replace(pair, gradient_ig_correlation=value)

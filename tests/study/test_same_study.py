@@ -85,7 +85,7 @@ def test_a_finished_study_is_returned_and_loaded(recording: Recording, tmp_path:
     before = contents(tmp_path / "out")
     assert study(recording, tmp_path / "out", resume=True) == result == StudyResult.load(tmp_path / "out")
     assert contents(tmp_path / "out") == before
-    assert StudyResult.load(tmp_path / "out" / "study.json").maps("B").shape == (3, 2, 2, SIZE, SIZE)
+    assert StudyResult.load(tmp_path / "out" / "study.json").maps("B", "ours-ig").shape == (3, 2, SIZE, SIZE)
 
 
 class Brighter:
@@ -149,8 +149,8 @@ class TestRefused:
         changed = with_responses(recording, lambda responses: responses.__setitem__((0, 0, 0), 1.0))
         with pytest.raises(ValueError, match=r"holds a different study: it differs in recording\. Choose another"):
             study(changed, tmp_path / "out", resume=True)
-        with pytest.raises(ValueError, match="differs in folds, n_steps"):
-            study(recording, tmp_path / "out", dataclasses.replace(SETTINGS, folds=4, n_steps=5), resume=True)
+        with pytest.raises(ValueError, match="differs in folds, methods"):
+            study(recording, tmp_path / "out", dataclasses.replace(SETTINGS, folds=4, methods=["paper"]), resume=True)
         with pytest.raises(ValueError, match="differs in weights"):
             study(recording, tmp_path / "out", features=encoder(1), resume=True)
         with pytest.raises(ValueError, match="holds this study already: resume it"):

@@ -1,6 +1,7 @@
 """The study, against the steps of METHOD.md written out in a loop; wrong input."""
 
 import dataclasses
+import json
 import math
 import pickle
 from pathlib import Path
@@ -17,12 +18,23 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from toy_experiment import N_BODIES, N_OBJECTS, SETTINGS, SIZE, encoder, study, with_responses
 
-from captum_shared import NeuronSimilarity, ParallelSharedAttribution
+from captum_shared import (
+    NeuronSimilarity,
+    ParallelSharedAttribution,
+    PixelSharedCorrespondence,
+    SharedCorrespondence,
+)
 from captum_shared.attr.heatmaps import heatmap
 from captum_shared.images import load_images, rgb_preprocess
 from captum_shared.neurons.readout import LinearReadout
 from captum_shared.recordings.recording import Recording
+from captum_shared.study.correlation import foreground
 from captum_shared.study.result import StudyResult
+
+
+def uncentred(readout: LinearReadout) -> LinearReadout:
+    """The same neurons in the paper's setting, by which references are searched."""
+    return LinearReadout(readout.weight, readout.bias, neuron_names=readout.neuron_names)
 
 
 def test_correlations_are_those_of_scikit_learn(recording: Recording, tmp_path: Path) -> None:
@@ -52,8 +64,12 @@ def test_correlations_are_those_of_scikit_learn(recording: Recording, tmp_path: 
 
 def test_pairs_and_maps_are_those_of_the_steps_in_a_loop(recording: Recording, tmp_path: Path) -> None:
     result = study(recording, tmp_path / "out")
-    similarity = NeuronSimilarity(encoder(), LinearReadout.load(tmp_path / "out" / "readout.safetensors"))
+    assert result.methods == ("recommended", "paper", "ours-ig")
+    fitted = LinearReadout.load(tmp_path / "out" / "readout.safetensors")
+    centred, similarity = NeuronSimilarity(encoder(), fitted), NeuronSimilarity(encoder(), uncentred(fitted))
     images = load_images(recording.paths, rgb_preprocess(SIZE))
+    with torch.no_grad():
+        torch.testing.assert_close(fitted.feature_mean, encoder()(images[:N_BODIES]).mean(0), check_dtype=False)
     mean, names = recording.responses.mean(0), recording.stimulus_ids
     for k, neuron in enumerate(result.neurons):
         bodies = sorted(range(N_BODIES), key=lambda i: -mean[i, k])[:3]
@@ -69,29 +85,54 @@ def test_pairs_and_maps_are_those_of_the_steps_in_a_loop(recording: Recording, t
             ("strong", names[ranked[1]]),
             ("weak", names[ranked[-1]]),
         ]  # a quarter of ten objects are two drivers, so that none is left that could be dissimilar
-        maps = result.maps(neuron.name)
-        assert maps.shape == (3, 2, 2, SIZE, SIZE)
-        for pair, own in zip(neuron.pairs, maps, strict=True):
+        for index, pair in enumerate(neuron.pairs):
             image = names.index(pair.image)
             expected, reference = best(image)
             assert pair.reference == names[reference]
             assert pair.similarity == pytest.approx(expected, abs=1e-6)
             assert (pair.response, pair.reference_response) == (mean[image, k], mean[reference, k])
             inputs = images[[image]], images[[reference]]
+            recommended = PixelSharedCorrespondence(centred).attribute(inputs, k)
             gradient = ParallelSharedAttribution(similarity).attribute(inputs, k)
             integrated = ParallelSharedAttribution(similarity, "integrated_gradients").attribute(
-                inputs, k, baselines=128 / 255, n_steps=4
+                inputs, k, baselines=128 / 255, n_steps=16
             )
-            for side in (0, 1):
-                for jacobian, (attributions, kind) in enumerate(((gradient, "gradient"), (integrated, "contribution"))):
-                    drawn = heatmap(attributions[side], (SIZE, SIZE), kind=kind)[0]
-                    np.testing.assert_allclose(own[side, jacobian], drawn, rtol=1e-3, atol=1e-6 * float(drawn.max()))
-            assert pair.intensity == pytest.approx(own[:, 0].mean(), rel=1e-5)
-            ranks = [spearmanr(*side.reshape(2, -1)).statistic for side in own]
-            assert pair.gradient_ig_correlation == pytest.approx(np.mean(ranks), abs=1e-6)
+            drawn = {
+                "recommended": torch.cat(recommended)[:, 0],
+                "paper": heatmap(torch.cat(gradient), (SIZE, SIZE), kind="gradient"),
+                "ours-ig": heatmap(torch.cat(integrated), (SIZE, SIZE), kind="contribution"),
+            }
+            for method, maps in drawn.items():
+                own = result.maps(neuron.name, method)[index]
+                np.testing.assert_allclose(own, maps, rtol=1e-3, atol=1e-5 * float(maps.max()))
+                assert pair.intensity[method] == pytest.approx(float(maps.mean()), rel=1e-4)
+            assert pair.agreement == pytest.approx(float(SharedCorrespondence(centred).attribute(inputs, k)[0].sum()))
+            seen = [np.asarray(Image.open(recording.paths[each])) for each in (image, reference)]
+            objects = [foreground(each) for each in seen]
+            inside = [[drawn[name][side].numpy()[objects[side]] for name in ("paper", "ours-ig")] for side in (0, 1)]
+            if all(np.ptp(each) > 0 for both in inside for each in both):
+                ranks = [spearmanr(*both).statistic for both in inside]
+                assert pair.gradient_ig_correlation == pytest.approx(np.mean(ranks), abs=1e-3)
+            else:
+                assert pair.gradient_ig_correlation is None
         np.testing.assert_array_equal(
             result.picture(neuron.pairs[0].image), np.asarray(Image.open(recording.paths[ranked[0]]))
         )
+
+
+def test_methods_change_nothing_but_the_maps(recording: Recording, tmp_path: Path) -> None:
+    whole = study(recording, tmp_path / "whole")
+    alone = study(recording, tmp_path / "alone", dataclasses.replace(SETTINGS, methods=["ours-paper"]))
+    assert alone.methods == ("paper",)
+    for one, other in zip(whole.neurons, alone.neurons, strict=True):
+        np.testing.assert_allclose(alone.maps(one.name, "paper"), whole.maps(one.name, "paper"), rtol=1e-5, atol=1e-9)
+        for pair, own in zip(one.pairs, other.pairs, strict=True):
+            assert own.intensity.keys() == {"paper"}
+            assert own.agreement is own.gradient_ig_correlation is None
+            changed = {"agreement": None, "intensity": {}, "gradient_ig_correlation": None}
+            assert dataclasses.replace(own, **changed) == dataclasses.replace(pair, **changed)
+    with pytest.raises(KeyError, match="no maps by 'recommended', but by paper"):
+        alone.maps("A", "recommended")
 
 
 def test_a_dissimilar_driver_is_the_one_whose_best_reference_is_least_similar(
@@ -125,13 +166,14 @@ def test_neurons_that_cannot_take_part_are_kept_marked_and_left_out(
     assert math.isnan(result.neurons[0].heldout_correlation)
     assert StudyResult.load(tmp_path / "out").neurons[1].excluded == result.neurons[1].excluded
     with pytest.raises(KeyError, match="no maps of 'A'"):
-        result.maps("A")
+        result.maps("A", "paper")
 
 
 def test_the_same_pairs_are_explained_with_another_network(recording: Recording, tmp_path: Path) -> None:
     first = study(recording, tmp_path / "first")
     second = study(recording, tmp_path / "second", features=encoder(1), model="other", pairs_of=first)
-    similarity = NeuronSimilarity(encoder(1), LinearReadout.load(tmp_path / "second" / "readout.safetensors"))
+    fitted = LinearReadout.load(tmp_path / "second" / "readout.safetensors")
+    similarity = NeuronSimilarity(encoder(1), uncentred(fitted))
     image, reference = (
         load_images([tmp_path / "images" / f"{name}.png"], rgb_preprocess(SIZE))
         for name in (first.neurons[2].pairs[1].image, first.neurons[2].pairs[1].reference)
@@ -145,15 +187,15 @@ def test_the_same_pairs_are_explained_with_another_network(recording: Recording,
             (p.kind, p.image, p.reference) for p in other.pairs
         ]
     assert second.neurons[0].pairs[0].similarity != first.neurons[0].pairs[0].similarity
-    assert not np.allclose(first.maps("A"), second.maps("A"))
+    assert not np.allclose(first.maps("A", "paper"), second.maps("A", "paper"))
 
 
 def test_a_study_whose_maps_were_read_can_be_sent_to_another_process(recording: Recording, tmp_path: Path) -> None:
     result = study(recording, tmp_path / "out")
-    maps = result.maps("A")
+    maps = result.maps("A", "paper")
     sent = pickle.loads(pickle.dumps(result))
     assert sent == result
-    np.testing.assert_array_equal(sent.maps("A"), maps)
+    np.testing.assert_array_equal(sent.maps("A", "paper"), maps)
 
 
 @pytest.mark.usefixtures("as_installed")
@@ -170,10 +212,31 @@ class TestRefused:
             study(dataclasses.replace(recording, paths=None), tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
-    @pytest.mark.parametrize("change", [{"n_strong": 0}, {"folds": 1}, {"driver_fraction": 0.0}, {"n_steps": 0}])
+    @pytest.mark.parametrize("change", [{"n_strong": 0}, {"folds": 1}, {"driver_fraction": 0.0}])
     def test_settings_out_of_range(self, change: dict[str, float]) -> None:
         with pytest.raises(ValueError, match=rf"^Expected .*{next(iter(change))}.*, got [01]"):
             dataclasses.replace(SETTINGS, **change)
+
+    def test_methods_that_there_are_not(self) -> None:
+        with pytest.raises(ValueError, match=r"no method 'recomended'\. Did you mean recommended"):
+            dataclasses.replace(SETTINGS, methods=["recomended"])
+        for methods in ("paper", []):
+            with pytest.raises(ValueError, match="one or more names of methods, got"):
+                dataclasses.replace(SETTINGS, methods=methods)
+
+    def test_a_study_of_an_earlier_version(self, recording: Recording, tmp_path: Path) -> None:
+        study(recording, tmp_path / "out")
+        file = tmp_path / "out" / "study.json"
+        content = json.loads(file.read_text())
+        del content["settings"]["methods"]
+        content["settings"]["n_steps"] = 24
+        file.write_text(json.dumps(content))
+        with pytest.raises(
+            ValueError, match=r"earlier version, whose maps have no methods; run it again, into a new fol"
+        ):
+            StudyResult.load(tmp_path / "out")
+        with pytest.raises(ValueError, match=r"differs in methods, n_steps\. Choose another output"):
+            study(recording, tmp_path / "out", resume=True)
 
     def test_no_finished_study(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match="Expected a finished study"):
