@@ -18,7 +18,7 @@ from captum_shared.study.correlation import common_pairs, map_correlation, pair_
 from captum_shared.study.result import StudyResult
 
 _N_SHOWN = 5
-_JACOBIANS = {"paper": "gradients", "ours-ig": "Integrated Gradients"}
+_JACOBIANS = ("paper", "ours-ig")
 _NOTE = (
     "The strongest pair of the best encoded neurons. {scales}. Rank correlation: Spearman's, over {pixels}, "
     "mean of image and reference. Right: all pairs of all neurons, with median and quartiles."
@@ -51,7 +51,7 @@ def integrated_gradients_figure(result: StudyResult) -> Figure:
     shown = [[PairMaps(result, neuron, 0, method) for method in methods] for neuron in neurons[:_N_SHOWN]]
     measured = [f"rank correlation {_number(maps[0].pair.gradient_ig_correlation)}" for maps in shown]
     note = _NOTE.format(scales=_scales(methods[0], "kind"), pixels=_OBJECT)
-    kinds = {label: label for label in _JACOBIANS.values()}
+    kinds = {"gradients": "gradients", "integrated": "Integrated Gradients"}
     figure, axes = _compared(shown, measured, kinds, title="Gradients and Integrated Gradients", note=note)
     pairs = [pair for neuron in neurons for pair in neuron.pairs]
     values: dict[str, list[float]] = {

@@ -60,7 +60,7 @@ def architectures(folder: Path) -> Figure:
     (folder / "other").mkdir()
     first = toy(folder)
     other = study(folder / "other", list(first.neurons), maps=lambda row: (row + 1) * RAMP.T)
-    return architectures_figure([first, other], ["one", "another"])
+    return architectures_figure([first, other], ["one", "another"], method="paper")
 
 
 def integrated_gradients(folder: Path) -> Figure:
