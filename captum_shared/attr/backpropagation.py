@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from captum_shared.attr._captum import TargetType
 from captum_shared.attr.pairs import Pair, checked_pair
-from captum_shared.attr.similarity import NeuronSimilarity
+from captum_shared.attr.similarity import LayerNames, NeuronSimilarity
 from captum_shared.encoders.twins import evaluation_mode
 
 
@@ -93,7 +93,7 @@ class Backpropagation:
 
 
 def backpropagate(
-    similarity: NeuronSimilarity, inputs: Pair, target: TargetType = None, *, layer: str | None = None
+    similarity: NeuronSimilarity, inputs: Pair, target: TargetType = None, *, layer: LayerNames = None
 ) -> Backpropagation:
     """Compute the plain-gradient maps of the pixels and the maps at a layer in one forward and one backward pass.
 

@@ -35,8 +35,9 @@ class SharedCorrespondence(LayerAttribution, GradientAttribution):
     with 56 × 56 39 MB. Maps at the size of the images are :class:`~captum_shared.PixelSharedCorrespondence`'s.
 
     Args:
-        similarity: encoder, cut at a layer with positions and with ``pool="average"``, and readout. With other
-            poolings neither the weights nor the mean of the readout are made for single positions.
+        similarity: encoder, cut at a layer with positions (:class:`~captum_shared.LatentFeatures`: of a convolution,
+            or the tokens of a transformer) and with ``pool="average"``, and readout. With other poolings neither the
+            weights nor the mean of the readout are made for single positions.
 
     Raises:
         TypeError: if ``similarity`` is not a :class:`NeuronSimilarity`, or its encoder has no cut.
@@ -129,17 +130,17 @@ def check_reads_positions(similarity: object) -> None:
     """
     if not isinstance(similarity, NeuronSimilarity):
         raise TypeError(f"similarity must be a NeuronSimilarity, but got {type(similarity).__name__}.")
-    encoder = similarity.image_features
-    if not isinstance(encoder, LatentFeatures):
-        raise TypeError(
-            f"The correspondence of positions needs LatentFeatures, whose cut is a layer, but the encoder is a "
-            f"{type(encoder).__name__}. Cut the network with LatentFeatures."
-        )
-    if encoder.pool != "average":
-        raise ValueError(
-            f"The correspondence reads out single positions, which needs pool='average', but the encoder has "
-            f"pool={encoder.pool!r}. Fit the readout on features with pool='average'."
-        )
+    for encoder in (similarity.image_features, similarity.reference_features):
+        if not isinstance(encoder, LatentFeatures):
+            raise TypeError(
+                f"The correspondence of positions needs LatentFeatures, whose cut is a layer, but the encoder is a "
+                f"{type(encoder).__name__}. Cut the network with LatentFeatures, or take LayerSharedAttribution."
+            )
+        if encoder.pool != "average":
+            raise ValueError(
+                f"The correspondence reads out single positions, which needs pool='average', but the encoder has "
+                f"pool={encoder.pool!r}. Fit the readout on features with pool='average'."
+            )
 
 
 def activations_at_cut(
@@ -164,12 +165,14 @@ def activations_at_cut(
             stack.enter_context(_outputs([*(twin.network.modules() if earlier else ()), twin.cut])) for twin in twins
         )
         similarity.latent_features(*inputs)
-    shape = tuple(first[-1].shape)
-    if len(shape) != 4:
-        raise ValueError(
-            f"The correspondence needs an activation (image, channel, row, column), but layer {twins[0].layer!r} gives "
-            f"shape {shape}. Cut the network at a convolution."
-        )
+    for twin, outputs in zip(twins, (first, second), strict=True):
+        shape = tuple(outputs[-1].shape)
+        if len(shape) != 4:
+            raise ValueError(
+                f"The correspondence needs an activation (image, feature, row, column), but layer {twin.layer!r} gives "
+                f"shape {shape}. Cut the network at a layer with positions, or, where its tokens are positions, name "
+                "their rows and columns by LatentFeatures(..., layout=(rows, columns))."
+            )
     return first, second
 
 

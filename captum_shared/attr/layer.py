@@ -10,7 +10,7 @@ from captum_shared.attr._captum import TargetType
 from captum_shared.attr.backpropagation import PairPass
 from captum_shared.attr.pairs import Pair, checked_pair
 from captum_shared.attr.projection import SharedProjection
-from captum_shared.attr.similarity import NeuronSimilarity
+from captum_shared.attr.similarity import LayerNames, NeuronSimilarity
 
 
 @final
@@ -25,7 +25,8 @@ class LayerSharedAttribution(LayerAttribution, GradientAttribution):
     Args:
         similarity: encoder and readout.
         layer: name of a layer up to the cut (as in the original model, for
-            :class:`~captum_shared.LatentFeatures`; within the encoder, for any other), or None for the cut.
+            :class:`~captum_shared.LatentFeatures`; within the encoder, for any other), or None for the cut; or a pair
+            of these, one of each encoder, such as ``(None, "embedding")`` for images and sentences.
         multiply_by_inputs: whether to multiply by the activation.
 
     Raises:
@@ -46,7 +47,7 @@ class LayerSharedAttribution(LayerAttribution, GradientAttribution):
     """
 
     def __init__(
-        self, similarity: NeuronSimilarity, layer: str | None = None, *, multiply_by_inputs: bool = True
+        self, similarity: NeuronSimilarity, layer: LayerNames = None, *, multiply_by_inputs: bool = True
     ) -> None:
         if not isinstance(similarity, NeuronSimilarity):
             raise TypeError(f"similarity must be a NeuronSimilarity, but got {type(similarity).__name__}.")

@@ -13,7 +13,7 @@ from captum_shared.attr.heatmaps import smoothed
 from captum_shared.attr.pairs import Pair, checked_pair
 from captum_shared.attr.places import refined, shared_places
 from captum_shared.attr.similarity import NeuronSimilarity, warn_if_uncentered
-from captum_shared.encoders.pooling import is_channels_last
+from captum_shared.encoders.positions import is_channels_last
 
 
 @final

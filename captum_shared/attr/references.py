@@ -8,7 +8,7 @@ from typing import final
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from captum_shared.attr._captum import TargetType, select_neurons
@@ -79,7 +79,8 @@ class ReferenceBank:
         _check_drivers(len(images), driver_fraction)
         self._batch_size = batch_size
         self.similarity = similarity
-        self._keep(self._features_of(images, progress=progress), responses, driver_fraction)
+        features = self._features_of(images, similarity.encoders[1], progress=progress)
+        self._keep(features, responses, driver_fraction)
 
     @classmethod
     def from_features(
@@ -147,7 +148,8 @@ class ReferenceBank:
             ValueError: if ``top_k`` is not between 1 and the number of drivers, or there are no images.
         """
         neurons = self._searched(len(images), target, top_k)
-        return self._best(self._features_of(images, progress=False), neurons, top_k)
+        features = self._features_of(images, self.similarity.encoders[0], progress=False)
+        return self._best(features, neurons, top_k)
 
     def search_features(
         self, features: Float[Tensor, "image feature"], target: TargetType = None, top_k: int = 1
@@ -191,8 +193,8 @@ class ReferenceBank:
         return select_neurons(n_images, self.similarity.readout.n_neurons, target)
 
     @torch.no_grad()
-    def _features_of(self, images: Tensor, *, progress: bool) -> Tensor:
-        encoder, checked = self.similarity.image_features, self.similarity.checked
+    def _features_of(self, images: Tensor, encoder: nn.Module, *, progress: bool) -> Tensor:
+        checked = self.similarity.checked
         batches = tqdm(torch.split(images, self._batch_size), desc="features of the references", disable=not progress)
         with evaluation_mode(encoder):
             return torch.cat([checked(encoder(batch)) for batch in batches])

@@ -1,7 +1,7 @@
 """Neuron-specific similarity of two images: the twins and their readout."""
 
 import warnings
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 import torch
 from jaxtyping import Float
@@ -14,6 +14,9 @@ from captum_shared.encoders.cutting import check_layer
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.twins import tie_again, tied_copy
 from captum_shared.neurons.readout import LinearReadout
+
+LayerNames: TypeAlias = str | tuple[str | None, str | None] | None
+"""A layer of both encoders, or of each; None for the cut."""
 
 
 def warn_if_uncentered(readout: LinearReadout, method: str) -> None:
@@ -46,6 +49,7 @@ class NeuronSimilarity(nn.Module):
     An ordinary module of two inputs, so every method of Captum works on it with Captum's own ``target``. The
     images and the references run through tied twins, two module trees over one set of weights: Captum's layer
     methods keep only the last call of a module and are silently wrong on an encoder that is called twice.
+    References of another kind, such as sentences, have an encoder of their own, with features in the same space.
 
     Args:
         features: network from images to (image, feature): :class:`~captum_shared.LatentFeatures`, or any
@@ -54,10 +58,13 @@ class NeuronSimilarity(nn.Module):
         excitatory: whether shared weights keep only features that drive the neuron in both images
             (:func:`shared_weights`); the similarity itself stays as it is. The features should be centred
             (:func:`warn_if_uncentered`).
+        reference_features: the encoder of the references, from any input to as many features; None for ``features``
+            itself. Readout and mean are the same for both.
 
     Attributes:
-        image_features: the twin that sees the images: ``features`` itself.
-        reference_features: the twin that sees the references.
+        image_features: the encoder that sees the images: ``features`` itself.
+        reference_features: the one that sees the references: the tied twin, or the encoder that was given (a tied copy
+            of it, if it shares modules with ``features``, as two methods of one CLIP do).
         readout: the neurons.
         excitatory: whether shared weights keep only such features.
 
@@ -70,17 +77,28 @@ class NeuronSimilarity(nn.Module):
                 [1.]])
     """
 
-    def __init__(self, features: nn.Module, readout: LinearReadout, *, excitatory: bool = False) -> None:
+    def __init__(
+        self,
+        features: nn.Module,
+        readout: LinearReadout,
+        *,
+        excitatory: bool = False,
+        reference_features: nn.Module | None = None,
+    ) -> None:
         super().__init__()
-        if not isinstance(features, nn.Module):
-            raise TypeError(f"features must be a torch.nn.Module to (image, feature), not {type(features).__name__}.")
+        second = features if reference_features is None else reference_features
+        for name, encoder in {"features": features, "reference_features": second}.items():
+            if not isinstance(encoder, nn.Module):
+                raise TypeError(f"{name} must be a torch.nn.Module to (image, feature), not {type(encoder).__name__}.")
         if not isinstance(readout, LinearReadout):
             raise TypeError(
                 f"readout must be a LinearReadout, but got {type(readout).__name__}. Fit one with fit_readout, or turn "
                 "an estimator into one with LinearReadout.from_estimator."
             )
+        shared = not set(features.modules()).isdisjoint(second.modules())
+        self._tied = reference_features is None
         self.image_features = features
-        self.reference_features = tied_copy(features)
+        self.reference_features = tied_copy(second) if shared else second
         self.readout = readout
         self.excitatory = excitatory
         if excitatory:
@@ -132,8 +150,32 @@ class NeuronSimilarity(nn.Module):
             ValueError: if the numbers of images differ, or the features do not fit the readout or are not finite.
         """
         check_lengths(images, references)
-        tie_again(self.image_features, self.reference_features)
+        if self._tied:
+            tie_again(self.image_features, self.reference_features)
         return self.checked(self.image_features(images)), self.checked(self.reference_features(references))
+
+    @property
+    def encoders(self) -> tuple[nn.Module, nn.Module]:
+        """The encoder of the images and that of the references, the same one where there is but one."""
+        return self.image_features, self.image_features if self._tied else self.reference_features
+
+    def with_readout(self, readout: LinearReadout, *, excitatory: bool = False) -> "NeuronSimilarity":
+        """Return the similarity of other neurons, by the same encoders.
+
+        Args:
+            readout: the neurons.
+            excitatory: as in the constructor.
+
+        Returns:
+            Twins of their own.
+
+        Example:
+            >>> similarity = NeuronSimilarity(nn.Flatten(), LinearReadout.uniform(3))
+            >>> similarity.with_readout(LinearReadout([[1.0, 2.0, 3.0]])).readout.weight
+            tensor([[1., 2., 3.]])
+        """
+        second = None if self._tied else self.reference_features
+        return NeuronSimilarity(self.image_features, readout, excitatory=excitatory, reference_features=second)
 
     def centered(self, features: Float[Tensor, "image feature"]) -> Float[Tensor, "image feature"]:
         """Return v = f - m, with m the readout's ``feature_mean``.
@@ -186,13 +228,13 @@ class NeuronSimilarity(nn.Module):
         image_features, reference_features = self.centered(image_features), self.centered(reference_features)
         return shared_weights(image_features, reference_features, weight, excitatory=self.excitatory)
 
-    def layer_modules(self, layer: str | None = None) -> tuple[nn.Module, nn.Module]:
+    def layer_modules(self, layer: LayerNames = None) -> tuple[nn.Module, nn.Module]:
         """Return a layer's module in each twin, to hand to Captum's layer methods.
 
         Args:
             layer: name of a layer up to the cut (as in the original model, for
                 :class:`~captum_shared.LatentFeatures`; within the encoder, for any other), or None for the
-                cut.
+                cut; or a pair of these, one of each encoder.
 
         Returns:
             The module that sees the images and the one that sees the references.
@@ -200,8 +242,8 @@ class NeuronSimilarity(nn.Module):
         Raises:
             ValueError: if there is no such layer.
         """
-        first, second = (_layer_module(twin, layer) for twin in (self.image_features, self.reference_features))
-        return first, second
+        first, second = layer if isinstance(layer, tuple) else (layer, layer)
+        return _layer_module(self.image_features, first), _layer_module(self.reference_features, second)
 
     def checked(self, features: Any) -> Float[Tensor, "image feature"]:
         """Return what an encoder gave, if it can be read out.

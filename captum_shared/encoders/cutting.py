@@ -11,6 +11,7 @@ import torch
 import torchvision
 from torch import Tensor, fx, nn
 
+from captum_shared.encoders.outputs import picked, split_name
 from captum_shared.encoders.twins import tied_copy
 
 _RELUS: Final = (nn.functional.relu, nn.functional.relu_, torch.relu, torch.relu_, "relu", "relu_")
@@ -24,7 +25,8 @@ def cut(model: nn.Module, layer: str) -> tuple[nn.Module, dict[str, str], nn.Mod
 
     Args:
         model: any module of one input.
-        layer: qualified name of a module in it.
+        layer: qualified name of a module in it, and what to pick from its output if that is no tensor
+            (:func:`~captum_shared.encoders.outputs.split_name`).
 
     Returns:
         A frozen module in evaluation mode, over the memory of ``model``, from its input to the layer's output; and
@@ -40,30 +42,35 @@ def cut(model: nn.Module, layer: str) -> tuple[nn.Module, dict[str, str], nn.Mod
         (torch.Size([5, 2]), {'0': '0', '1': '1'})
     """
     names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
-    check_layer(layer, names, type(model).__name__)
+    path, keys = split_name(layer)
+    if path or not keys:
+        check_layer(path, names, type(model).__name__)
     model = tied_copy(model, _frozen_view).eval()
     for module in model.modules():  # hooks of the caller's, but not those before a forward pass, which make weights
         module._forward_hooks.clear()
         module._backward_hooks.clear()
     original = tied_copy(model)
-    layer = next(name for name, module in model.named_modules() if module is model.get_submodule(layer))
+    path = next(name for name, module in model.named_modules() if module is model.get_submodule(path))
+    layer = ":".join((path, *keys))
     overwriting = {name for name, module in model.named_modules() if getattr(module, "inplace", False) is True}
     for name in overwriting:
         setattr(model.get_submodule(name), "inplace", False)  # noqa: B010  (mypy takes a module's attributes for modules)
-    tracer = _Tracer(overwriting)
+    tracer = _Tracer(overwriting, layer)
     try:
-        graph = tracer.trace(model)
+        graph = tracer.trace(model) if path else None
     except Exception:  # a model may fail to trace in any way at all; what it does when it runs is not lost
+        graph = None
+    if graph is None:
         return _StoppedNetwork(model, layer), {name: f"model.{name}" for name in names}, None
     if layer not in tracer.outputs:
         raise ValueError(
             f"Layer {layer!r} exists but its output is not a single tensor that the model computes in evaluation mode. "
-            "Choose another layer, such as the block around it."
+            f"Pick one of several, such as '{layer}:0', or choose another layer, such as the block around it."
         )
     _erase_unneeded(graph, tracer.outputs[layer])
     graph.output(tracer.outputs[layer])
     modules = _hook_points(model, graph, tracer.outputs)
-    return fx.GraphModule(model, graph), modules, _StoppedNetwork(original, layer, tracer.calls[layer])
+    return fx.GraphModule(model, graph), modules, _StoppedNetwork(original, layer, tracer.calls[path])
 
 
 def check_layer(layer: str, names: list[str], where: str) -> None:
@@ -101,8 +108,9 @@ class _Tracer(fx.Tracer):
     In-place operations become out-of-place ones: whatever reads their target later reads their result instead.
     """
 
-    def __init__(self, overwriting: Collection[str] = ()) -> None:
+    def __init__(self, overwriting: Collection[str] = (), layer: str = "") -> None:
         super().__init__(autowrap_modules=(math, torchvision.ops))
+        self._layer = layer
         self.outputs: dict[str, fx.Node] = {}
         self._overwriting = overwriting  # none when fx builds the graph anew from its own code, as pickle does
         self._overwritten: dict[fx.Node, fx.Node] = {}
@@ -117,6 +125,10 @@ class _Tracer(fx.Tracer):
         self.calls[path] = self.calls.get(path, 0) + 1
         if isinstance(result, fx.Proxy):
             self.outputs[path] = result.node
+        if path != self._layer and path == split_name(self._layer)[0]:
+            part = picked(result, self._layer)
+            if isinstance(part, fx.Proxy):
+                self.outputs[self._layer] = part.node
         return result
 
     def create_node(self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **named: Any) -> fx.Node:
@@ -168,12 +180,17 @@ class _Tracer(fx.Tracer):
         return (super().create_node("call_function", torch.ops.aten.alias.default, (source,), {}), *args[1:])
 
     def _add(self, path: str, module: nn.Module) -> str:
-        parent, _, name = path.rpartition(".")
-        siblings = self.root.get_submodule(parent)
-        while hasattr(siblings, name):
-            name += "_"
-        siblings.add_module(name, module)
-        return f"{parent}.{name}" if parent else name
+        return _added(self.root, path, module)
+
+
+def _added(root: Any, path: str, module: nn.Module) -> str:
+    """Add a module under a name that is free."""
+    parent, _, name = path.rpartition(".")
+    siblings = root.get_submodule(parent)
+    while hasattr(siblings, name):
+        name += "_"
+    siblings.add_module(name, module)
+    return f"{parent}.{name}" if parent else name
 
 
 def _erase_unneeded(graph: fx.Graph, last: fx.Node) -> None:
@@ -196,8 +213,7 @@ def _hook_points(model: nn.Module, graph: fx.Graph, outputs: dict[str, fx.Node])
         if node.op == "call_module":
             points[node] = str(node.target)
             continue
-        points[node] = f"{layer}.output"
-        model.get_submodule(layer).add_module("output", nn.Identity())
+        points[node] = _added(model, f"{split_name(layer)[0]}.output", nn.Identity())
         with graph.inserting_after(node):
             identity = graph.call_module(points[node], (node,))
         node.replace_all_uses_with(identity)
@@ -220,18 +236,20 @@ class _StoppedNetwork(nn.Module):
         super().__init__()
         self.model = model
         self.layer = layer
+        self._path = split_name(layer)[0]
         self._n_calls = n_calls
 
     def forward(self, images: Tensor) -> Any:
         outputs: list[object] = []
 
         def keep(module: nn.Module, inputs: object, output: Any) -> None:
+            output = picked(output, self.layer)
             whole = self._n_calls is None and isinstance(output, Tensor)
             outputs.append(output.clone() if whole else output)  # what comes after may overwrite it
             if len(outputs) == self._n_calls:
                 raise _LastCallReached
 
-        handle = self.model.get_submodule(self.layer).register_forward_hook(keep)
+        handle = self.model.get_submodule(self._path).register_forward_hook(keep)
         try:
             with contextlib.suppress(_LastCallReached):
                 self.model(images)

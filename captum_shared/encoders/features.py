@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from captum_shared.encoders.checkpoints import load_torchvision
 from captum_shared.encoders.cutting import check_layer, cut
-from captum_shared.encoders.pooling import Pool, count_class_tokens, is_channels_last, pooled
+from captum_shared.encoders.pooling import Pool, Pooling
+from captum_shared.encoders.positions import Layout, Positions
 
 
 @final
@@ -25,23 +26,31 @@ class LatentFeatures(nn.Module):
 
     Args:
         model: a network from images to anything, such as torchvision's CNNs and vision transformers.
-        layer: qualified name of a module in ``model``, such as ``"layer4"``; of several calls the last counts.
+        layer: qualified name of a module in ``model``, such as ``"layer4"``; of several calls the last counts. What
+            gives a tuple, dictionary or dataclass is followed by what to pick: ``"attention:0"``,
+            ``"vision_model:last_hidden_state"``; nothing before the colon stands for the whole model.
         pool: how positions are summarised: their ``"average"``, their ``"max"``, ``"none"`` (flattened, position
-            kept) or, in transformers, the ``"class_token"`` alone. Average and maximum leave a class token out.
+            kept) or, in transformers, the ``"class_token"`` alone. Average and maximum leave class token and
+            registers out.
+        layout: how positions are laid out where neither the network nor the proportions of the images tell
+            (:class:`~captum_shared.encoders.positions.Positions`): ``"channels_first"``, ``"channels_last"``, or the
+            rows and columns of the tokens.
 
     Attributes:
         layer: the name of the layer.
         pool: the pooling.
         network: the cut network.
         cut: an identity whose output is the activation at the cut before pooling, for Captum's layer methods,
-            such as ``LayerGradCam(similarity, similarity.image_features.cut)``.
+            such as ``LayerGradCam(similarity, similarity.image_features.cut)``: (image, feature, row, column) also
+            where the layer has its channels last or gives tokens, unless these are kept (``"none"``) or the class
+            token is taken.
+        pooling: how the layer's output is laid out and summarised.
         cut_shape: shape of one image's activation at the cut, of the last images seen; None if it has seen none.
-        channels_last: whether the activation at the cut turned out to have its channels last (``pool="none"`` only).
         preprocess: photograph to network input, where known (``from_torchvision``); otherwise None.
 
     Raises:
         ValueError: if there is no such layer (close matches are listed), the model never calls it, or the
-            pooling is unknown.
+            pooling or the layout is unknown.
 
     Example:
         >>> import torchvision
@@ -51,7 +60,7 @@ class LatentFeatures(nn.Module):
         torch.Size([2, 128])
     """
 
-    def __init__(self, model: nn.Module, layer: str, *, pool: Pool = "average") -> None:
+    def __init__(self, model: nn.Module, layer: str, *, pool: Pool = "average", layout: Layout = "auto") -> None:
         super().__init__()
         if pool not in get_args(Pool):
             raise ValueError(f"pool must be one of {', '.join(get_args(Pool))}, but got {pool!r}.")
@@ -63,9 +72,8 @@ class LatentFeatures(nn.Module):
         self._unchecked = [] if original is None else [original]  # in a list, so that it is no part of the features
         self.cut = nn.Identity()
         self.preprocess: Callable[[Any], Tensor] | None = None
-        self.channels_last = False
+        self.pooling = Pooling(layer, pool, Positions.of(model, layout))
         self.cut_shape: tuple[int, ...] | None = None
-        self._n_class_tokens = count_class_tokens(model)
         size = getattr(model, "image_size", 224)
         self._image_size: int = size[0] if isinstance(size, tuple) else size
         self._feature_shape: tuple[int, ...] | None = None
@@ -168,28 +176,49 @@ class LatentFeatures(nn.Module):
                 f"Expected images of shape (image, channel, height, width), but got {tuple(images.shape)}. For one "
                 "image use image[None]."
             )
-        activation = self.cut(self.network(images))
-        self._compare_with_original(activation, images)
-        features = pooled(activation, images, layer=self.layer, pool=self.pool, n_class_tokens=self._n_class_tokens)
-        self.channels_last = is_channels_last(activation, images)
+        output = self._output(images)
+        activation = self.cut(self.pooling.activation(output, images))
+        channels_last = self.pooling.positions.are_before_channels(output, images)
+        features = self.pooling.features(activation, channels_last=channels_last)
         self.cut_shape, self._feature_shape = tuple(activation.shape[1:]), tuple(features.shape[1:])
         return features.flatten(1)
 
-    def _compare_with_original(self, activation: object, images: Tensor) -> None:
-        """On the first image, make sure that what was traced computes what the model computes."""
+    def activation(self, images: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image ..."]:
+        """Compute the activation at the cut, before pooling.
+
+        Args:
+            images: network inputs.
+
+        Returns:
+            (image, feature, row, column), unless there are no positions or tokens are kept, as ``cut`` has it.
+
+        Raises:
+            ValueError: if the layer's output is not one tensor with a row for each image.
+
+        Example:
+            >>> LatentFeatures(nn.Sequential(nn.Conv2d(3, 4, 3)), "0").activation(torch.zeros(2, 3, 8, 8)).shape
+            torch.Size([2, 4, 6, 6])
+        """
+        activation: Tensor = self.cut(self.pooling.activation(self._output(images), images))
+        return activation
+
+    def _output(self, images: Tensor) -> Any:
+        """Run the network; on the first image, make sure that what was traced computes what the model computes."""
+        output = self.network(images)
         if not self._unchecked or len(images) == 0:
-            return
+            return output
         with torch.no_grad():
             expected = self._unchecked[0].to(images)(images[:1])
-        if isinstance(expected, Tensor) and isinstance(activation, Tensor):
+        if isinstance(expected, Tensor) and isinstance(output, Tensor):
             tolerance = 1e-3 * float(expected.abs().nan_to_num(0, 0, 0).max())
-            if not torch.allclose(activation[:1].detach(), expected, rtol=1e-3, atol=tolerance, equal_nan=True):
+            if not torch.allclose(output[:1].detach(), expected, rtol=1e-3, atol=tolerance, equal_nan=True):
                 raise ValueError(
                     f"The model cut at {self.layer!r} does not compute what the model itself computes there, as its "
                     "code tests the type of its input or writes into views. Cut it by hand: any module from images to "
                     "(image, feature) can take the place of LatentFeatures."
                 )
         self._unchecked = []
+        return output
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_unchecked": []}

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, final
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, fx, nn
 from tqdm import tqdm
 
 from captum_shared.encoders.features import LatentFeatures
-from captum_shared.encoders.pooling import Pool, count_class_tokens, pooled
+from captum_shared.encoders.pooling import Pool
 
 
 @final
@@ -51,7 +52,6 @@ class LayerFeatures(nn.Module):
         self.layers: tuple[str, ...] = tuple(layers)
         self.pool: Pool = pool
         self.deepest: LatentFeatures = _cut_after_all(model, self.layers, pool)
-        self._n_class_tokens = count_class_tokens(model)
 
     def forward(self, images: Float[Tensor, "image channel height width"]) -> dict[str, Float[Tensor, "image _"]]:
         """Compute the latent features of all layers.
@@ -68,8 +68,12 @@ class LayerFeatures(nn.Module):
         latent: dict[str, Tensor] = {}
 
         def keep(layer: str) -> Callable[[nn.Module, Any, object], None]:
+            pooling = replace(self.deepest.pooling, layer=layer)
+
             def hook(module: nn.Module, inputs: Any, output: object) -> None:
-                features = pooled(output, images, layer=layer, pool=self.pool, n_class_tokens=self._n_class_tokens)
+                activation = pooling.activation(output, images)
+                last = isinstance(output, Tensor) and pooling.positions.are_before_channels(output, images)
+                features = pooling.features(activation, channels_last=last)
                 latent[layer] = features.flatten(1).clone()  # what comes after may overwrite it
 
             return hook

@@ -74,6 +74,28 @@ def latent_features(
     return torch.cat([features(load_inputs(features, paths[start : start + _BATCH])) for start in starts])
 
 
+def takes(features: LatentFeatures, images: Float[Tensor, "image channel height width"]) -> bool:
+    """Tell whether a network takes images of a size, which those with a fixed number of tokens do not.
+
+    Args:
+        features: the encoder.
+        images: of that size, at least one.
+
+    Returns:
+        Whether it runs on the first of them.
+
+    Example:
+        >>> takes(LatentFeatures(nn.Sequential(nn.Conv2d(3, 2, 5)), "0"), torch.zeros(1, 3, 4, 4))
+        False
+    """
+    try:
+        with torch.no_grad():
+            features(images[:1])
+    except Exception:  # networks check their input in any way
+        return False
+    return True
+
+
 def mid_grey(encoder: nn.Module, images: Tensor) -> Float[Tensor, "image channel height width"]:
     """Return a mid-grey photograph as the network sees it: where paths start, and what hides a window.
 

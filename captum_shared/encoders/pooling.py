@@ -1,98 +1,90 @@
 """How the positions of a layer's output are summarised."""
 
-from typing import Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, final
 
-from torch import Tensor, nn
+from torch import Tensor
+
+from captum_shared.encoders.outputs import names_of_tensors
+from captum_shared.encoders.positions import Positions
 
 Pool: TypeAlias = Literal["average", "max", "none", "class_token"]
 
 
-def pooled(activation: object, images: Tensor, *, layer: str, pool: Pool, n_class_tokens: int) -> Tensor:
-    """Summarise the positions of a layer's output.
+@final
+@dataclass(frozen=True)
+class Pooling:
+    """From the output of a layer to its activation in rows and columns, and to one row of features an image.
 
-    Args:
-        activation: the output of the layer: (image, channel, ...), (image, token, feature) or (image, feature).
-        images: inputs of the network, (image, channel, height, width).
+    Attributes:
         layer: name of the layer, for the messages.
         pool: ``"average"`` or ``"max"`` of the positions, ``"none"`` (kept) or the ``"class_token"`` alone.
-        n_class_tokens: number of tokens before those of the positions; average and maximum leave them out.
-
-    Returns:
-        (image, feature), or with ``"none"`` the activation as it is.
-
-    Raises:
-        ValueError: if it is not a tensor with an image axis, or cannot be pooled as asked.
+        positions: what the network tells about the positions of its layers.
 
     Example:
         >>> import torch
-        >>> activation = torch.tensor([[[[1.0, 3.0]], [[5.0, 5.0]]]])
-        >>> pooled(activation, torch.zeros(1, 3, 8, 16), layer="conv", pool="average", n_class_tokens=0)
+        >>> images, output = torch.zeros(1, 3, 8, 16), torch.tensor([[[[1.0, 3.0]], [[5.0, 5.0]]]])
+        >>> pooling = Pooling("conv", "average", Positions())
+        >>> pooling.features(pooling.activation(output, images), channels_last=False)
         tensor([[2., 5.]])
     """
-    if not isinstance(activation, Tensor) or activation.ndim < 2:
-        raise ValueError(
-            f"Layer {layer!r} gives a {type(activation).__name__} instead of one tensor with an image axis. "
-            "Choose a layer with a single output, such as the block around it."
-        )
-    tokens = activation.ndim == 3
-    if pool == "class_token" and not (tokens and n_class_tokens):
-        raise ValueError(
-            f"pool='class_token' needs (image, token, feature) of a model with a class token, but layer "
-            f"{layer!r} gives shape {tuple(activation.shape)}. Use pool='average'."
-        )
-    if pool != "none" and is_channels_last(activation, images):
-        raise ValueError(
-            f"Layer {layer!r} gives shape {tuple(activation.shape)}, channels last, so channels would be "
-            "taken for positions. Choose a layer with channels first, such as 'permute' in torchvision's Swin."
-        )
-    if pool == "none" or activation.ndim == 2:
-        return activation
-    if pool == "class_token":
-        return activation[:, 0]
-    positions = activation[:, n_class_tokens:] if tokens else activation
-    axes = (1,) if tokens else tuple(range(2, activation.ndim))
-    return positions.mean(axes) if pool == "average" else positions.amax(axes)
 
+    layer: str
+    pool: Pool
+    positions: Positions
 
-def count_class_tokens(model: nn.Module) -> int:
-    """Count the tokens that stand before those of the positions.
+    def activation(self, output: object, images: Tensor) -> Tensor:
+        """Bring a layer's output into the order that is pooled: (image, feature, row, column) where it has positions.
 
-    Args:
-        model: a network.
+        Tokens stay tokens where they are not pooled, with ``"none"`` and ``"class_token"``, or where there is no
+        telling their rows and columns.
 
-    Returns:
-        0 where it has no class token.
+        Args:
+            output: what the layer gives.
+            images: inputs of the network, (image, channel, height, width).
 
-    Example:
-        >>> count_class_tokens(nn.Linear(2, 2))
-        0
-    """
-    for module in model.modules():
-        if any(isinstance(getattr(module, name, None), Tensor) for name in ("class_token", "cls_token")):
-            return int(getattr(module, "num_prefix_tokens", 1))
-    return 0
+        Returns:
+            A view of the output.
 
+        Raises:
+            ValueError: if it is not one tensor with a row for each image.
+        """
+        if not isinstance(output, Tensor):
+            names = names_of_tensors(output, self.layer)
+            remedy = f"Pick one: {', '.join(names)}" if names else "Choose another, such as the block around it"
+            raise ValueError(f"Layer {self.layer!r} gives a {type(output).__name__} instead of one tensor. {remedy}.")
+        if output.ndim < 2 or len(output) != len(images):
+            raise ValueError(
+                f"Layer {self.layer!r} gives shape {tuple(output.shape)} for {len(images)} images, which should be its "
+                "first axis. Choose another layer, such as the block around it."
+            )
+        kept = output.ndim == 3 and self.pool in ("none", "class_token")
+        laid_out = None if kept else self.positions.laid_out(output, images)
+        return output if laid_out is None else laid_out
 
-def is_channels_last(activation: Tensor, images: Tensor) -> bool:
-    """Tell by the proportions of the images, give or take one position, whether an activation has its channels last.
+    def features(self, activation: Tensor, *, channels_last: bool) -> Tensor:
+        """Summarise the positions.
 
-    Args:
-        activation: the output of a layer.
-        images: inputs of the network, (image, channel, height, width).
+        Args:
+            activation: as :meth:`activation` gives it.
+            channels_last: whether the layer has its channels last, which ``"none"`` keeps there.
 
-    Returns:
-        Always False where the activation has other than four axes.
+        Returns:
+            (image, feature), or with ``"none"`` the activation as the layer has it.
 
-    Example:
-        >>> import torch
-        >>> is_channels_last(torch.zeros(1, 7, 7, 96), torch.zeros(1, 3, 224, 224))
-        True
-    """
-    if activation.ndim != 4:
-        return False
-
-    def fits(height: int, width: int) -> bool:
-        return abs(height * images.shape[3] - width * images.shape[2]) <= max(images.shape[2:])
-
-    _, first, second, third = activation.shape
-    return fits(first, second) and not fits(second, third)
+        Raises:
+            ValueError: if it cannot be pooled as asked.
+        """
+        tokens, n_in_front = activation.ndim == 3, self.positions.n_in_front
+        if self.pool == "class_token" and not (tokens and self.positions.has_class_token):
+            raise ValueError(
+                f"pool='class_token' needs (image, token, feature) of a model with a class token, but layer "
+                f"{self.layer!r} gives shape {tuple(activation.shape)}. Use pool='average'."
+            )
+        if self.pool == "none" or activation.ndim == 2:
+            return activation.movedim(1, -1) if channels_last else activation
+        if self.pool == "class_token":
+            return activation[:, 0]
+        pooled = activation[:, n_in_front:].mT if tokens else activation
+        axes = tuple(range(2, pooled.ndim))
+        return pooled.mean(axes) if self.pool == "average" else pooled.amax(axes)

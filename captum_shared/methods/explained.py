@@ -74,7 +74,8 @@ def cut_at_positions(encoder: nn.Module, images: Tensor) -> LatentFeatures:
     if len(encoder.cut_shape or ()) != 3:
         raise ValueError(
             f"Layer {encoder.layer!r} gives shape {encoder.cut_shape} for each image, without positions in rows and "
-            "columns. Cut the network at a convolution, or leave out methods that work at the cut."
+            "columns that could be told. Cut the network at a layer with positions, name the rows and columns of its "
+            "tokens by LatentFeatures(..., layout=(rows, columns)), or leave out methods that work at the cut."
         )
     return encoder
 
@@ -97,12 +98,11 @@ def of_the_neuron(explain: Explain) -> Call:
     """
 
     def call(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
-        encoder = similarity.image_features
-        network = nn.Sequential(encoder, similarity.readout)
-        first, second = (
-            explain(Explained(network, (encoder,), (images,), (mid_grey(encoder, images),), target))[0]
-            for images in inputs
-        )
+        def alone(encoder: nn.Module, images: Tensor) -> Tensor:
+            network = nn.Sequential(encoder, similarity.readout)
+            return explain(Explained(network, (encoder,), (images,), (mid_grey(encoder, images),), target))[0]
+
+        first, second = (alone(encoder, images) for encoder, images in zip(similarity.encoders, inputs, strict=True))
         return first, second
 
     return call
@@ -128,7 +128,7 @@ def of_the_similarity(explain: Explain) -> Call:
 
     def call(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
         twins = similarity.image_features, similarity.reference_features
-        grey = tuple(mid_grey(similarity.image_features, images) for images in inputs)
+        grey = tuple(mid_grey(encoder, images) for encoder, images in zip(twins, inputs, strict=True))
         first, second = explain(Explained(similarity, twins, inputs, grey, target))
         return first, second
 
@@ -154,7 +154,7 @@ def of_the_cosine(explain: Explain) -> Call:
     """
 
     def call(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
-        plain = NeuronSimilarity(similarity.image_features, LinearReadout.uniform(similarity.readout.n_features))
+        plain = similarity.with_readout(LinearReadout.uniform(similarity.readout.n_features))
         return of_the_similarity(explain)(plain, inputs, torch.zeros_like(target))
 
     return call

@@ -51,7 +51,7 @@ class Features:
         readout = similarity.readout
         if not self.center:
             readout = LinearReadout(readout.weight, readout.bias, neuron_names=readout.neuron_names)
-        return NeuronSimilarity(similarity.image_features, readout, excitatory=self.excitatory)
+        return similarity.with_readout(readout, excitatory=self.excitatory)
 
     def shared_by(self, maps: Call) -> Call:
         """Return a method with these features in place of those of the similarity it is given.
@@ -79,7 +79,7 @@ def gradient(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair
 
 def integrated_gradients(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
     """Integrate from mid-grey."""
-    grey = mid_grey(similarity.image_features, inputs[0]), mid_grey(similarity.image_features, inputs[1])
+    grey = mid_grey(similarity.image_features, inputs[0]), mid_grey(similarity.reference_features, inputs[1])
     method = ParallelSharedAttribution(similarity, "integrated_gradients")
     return _pair(
         method.attribute(inputs, target, baselines=grey, n_steps=N_SAMPLES, internal_batch_size=max(BATCH, len(target)))
@@ -104,6 +104,7 @@ def guided(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
 def layer(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
     """Compute h times activation at the cut."""
     cut_at_positions(similarity.image_features, inputs[0])
+    cut_at_positions(similarity.reference_features, inputs[1])
     return _pair(LayerSharedAttribution(similarity).attribute(inputs, target))
 
 

@@ -82,7 +82,7 @@ def embedding_similarity_cam(similarity: NeuronSimilarity, inputs: Pair, target:
     Raises:
         ImportError: if pytorch-grad-cam is not installed.
         TypeError: if the encoder has no cut.
-        ValueError: if it is cut at a layer without positions.
+        ValueError: if it is cut at a layer without positions, or references have an encoder of their own.
 
     Example:
         >>> from torch import nn
@@ -93,7 +93,9 @@ def embedding_similarity_cam(similarity: NeuronSimilarity, inputs: Pair, target:
         >>> embedding_similarity_cam(similarity, pair, torch.tensor([0]))[0].shape
         torch.Size([1, 1, 6, 6])
     """
-    encoder = similarity.image_features
+    encoder, other = similarity.encoders
+    if encoder is not other:
+        raise ValueError("pytorch-grad-cam's similarity of embeddings is for two images by one encoder, but got two.")
     cam = peer("pytorch_grad_cam").GradCAM(encoder, [cut_at_positions(encoder, inputs[0]).cut])
     try:
         with torch.no_grad():

@@ -72,11 +72,13 @@ def bilrp(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
         >>> torch.allclose(image_map.sum(), reference_map.sum(), rtol=1e-3)
         True
     """
-    features = cut_at_positions(similarity.image_features, inputs[0])
+    twins = similarity.image_features, similarity.reference_features
+    encoders = [cut_at_positions(twin, images) for twin, images in zip(twins, inputs, strict=True)]
     with torch.no_grad():
         image_features, reference_features = map(similarity.centered, similarity.latent_features(*inputs))
     maps = []
-    for images, slopes in zip(inputs, _slopes(similarity, image_features, reference_features, target), strict=True):
+    both = _slopes(similarity, image_features, reference_features, target)
+    for features, images, slopes in zip(encoders, inputs, both, strict=True):
         method = LayerGradientXActivation(_projection(features), features.cut)
         at_cut = method.attribute(images, additional_forward_args=(slopes,))
         maps.append(relevance_of_pixels(features, images, at_cut.detach()))
@@ -109,21 +111,21 @@ def integrated_jacobians(similarity: NeuronSimilarity, inputs: Pair, target: Ten
         >>> integrated_jacobians(similarity, (image, reference), torch.tensor([0]))[0].flatten()
         tensor([0.6000, 0.0000])
     """
-    first, second = (mid_grey(similarity.image_features, images) for images in inputs)
+    twins = similarity.image_features, similarity.reference_features
+    first, second = (mid_grey(twin, images) for twin, images in zip(twins, inputs, strict=True))
     with torch.no_grad():
         shift = similarity.latent_features(first, second)
         features = similarity.latent_features(*inputs)
     slopes = _slopes(similarity, features[0] - shift[0], features[1] - shift[1], target)
-    method = IntegratedGradients(_projection(similarity.image_features))
     maps = [
-        method.attribute(
+        IntegratedGradients(_projection(twin)).attribute(
             images,
             grey,
             additional_forward_args=(each,),
             n_steps=N_SAMPLES,
             internal_batch_size=max(BATCH, len(images)),
         )
-        for images, grey, each in zip(inputs, (first, second), slopes, strict=True)
+        for twin, images, grey, each in zip(twins, inputs, (first, second), slopes, strict=True)
     ]
     return maps[0], maps[1]
 
@@ -170,7 +172,8 @@ def relevance_of_pixels(
     )
     images = images.detach().requires_grad_()
     with composite.context(network):
-        (relevance,) = torch.autograd.grad(network(images), images, at_cut)
+        activation = features.pooling.activation(network(images), images)
+        (relevance,) = torch.autograd.grad(activation, images, at_cut)
     return relevance
 
 

@@ -445,19 +445,14 @@ def test_one_feature_with_a_mean_is_enough_not_to_be_warned() -> None:
     SharedCorrespondence(NeuronSimilarity(similarity.image_features, LinearReadout(seeded(1, 2, 5), feature_mean=mean)))
 
 
-def test_a_transformer_has_tokens_and_a_classifier_nothing() -> None:
-    vit = torchvision_net("vit_b_32", image_size=64)
-    tokens = NeuronSimilarity(LatentFeatures(vit, "encoder.ln"), readout(768))
-    inputs = pair(n=1, size=64, dtype=torch.float32)
-    classifier = of_model(small_net(), "classifier")
-    for similarity, images, shape in ((tokens, inputs, r"\(1, 5, 768\)"), (classifier, pair(), r"\(2, 2\)")):
-        method = SharedCorrespondence(similarity)
-        message = f"needs an activation .*gives shape {shape}. Cut the network at a convolution"
+def test_a_classifier_has_no_positions() -> None:
+    similarity = of_model(small_net(), "classifier")
+    message = r"needs an activation .*gives shape \(2, 2\)\. Cut the network at a layer with positions"
+    with pytest.raises(ValueError, match=message):
+        SharedCorrespondence(similarity).correspondence(pair(), 1)
+    for build in MAPS.values():
         with pytest.raises(ValueError, match=message):
-            method.correspondence(images, 1)
-        for build in MAPS.values():
-            with pytest.raises(ValueError, match=message):
-                build(similarity).attribute(images, 1)
+            build(similarity).attribute(pair(), 1)
 
 
 @pytest.mark.parametrize("kind", MAPS)

@@ -47,10 +47,27 @@ def same(one: Trial, other: Trial) -> bool:
     )
 
 
+def cells_of(image: Tensor) -> list[Tensor]:
+    return [cell for half in image.chunk(2, 1) for cell in half.chunk(2, 2)]
+
+
 def quadrants(trial: Trial) -> Tensor:
     """Pixels of each region in each quadrant: (side, kind, quadrant)."""
     halves = [half.chunk(2, 3) for half in trial.regions.chunk(2, 2)]
     return torch.stack([cell.sum((2, 3)) for row in halves for cell in row], 2)
+
+
+class FixedSize(nn.Module):
+    """Patches of two by two pixels as tokens, of images of sixteen by sixteen only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(nn.Conv2d(3, 5, 2, stride=2))
+        self.tokens = nn.Identity()
+
+    def forward(self, images: Tensor) -> Tensor:
+        torch._assert(images.shape[2] == 16, "16 x 16 pixels only")
+        return self.tokens(self.conv(images).flatten(2).mT)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -346,10 +363,18 @@ class TestGrid:
         for task in (lambda: grids.grid_task(folder, features, n_neurons=0), lambda: drawings.parts_task(n_neurons=0)):
             with pytest.raises(ValueError, match="at least one neuron, got n_neurons=0"):
                 task()
+
+    def test_a_network_of_one_size_gets_grids_of_that_size(self, folder: Path, features: LatentFeatures) -> None:
         picky = LatentFeatures(nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE**2, 4)), "1")
         picky.preprocess = features.preprocess
-        with pytest.raises(ValueError, match=r"takes grids of four photographs, 16 x 16 pixels, but it does not \("):
-            grids.grid_task(folder, picky)
+        task, larger = (grids.grid_task(folder, each, n_neurons=2) for each in (picky, features))
+        assert (task.settings["size"], larger.settings["size"]) == ([SIDE, SIDE], [2 * SIDE, 2 * SIDE])
+        trial, other = task.trial(1), larger.trial(1)
+        assert trial.images.shape == (3, 3, SIDE, SIDE)
+        assert bool((quadrants(trial) == quadrants(other) / 4).all())
+        for image, whole in zip(trial.images, other.images, strict=True):
+            for cell, photograph in zip(cells_of(image), cells_of(whole), strict=True):
+                torch.testing.assert_close(cell.double().mean(), photograph.double().mean(), rtol=0.1, atol=0.02)
 
 
 class TestCeiling:
@@ -395,6 +420,16 @@ class TestCeiling:
         wider = pair(size=12, n=3)
         expected = SharedCorrespondence(similarity).attribute(wider, neurons)
         assert not torch.allclose(cells_alone(similarity, wider, neurons)[0], expected[0])
+
+    def test_a_network_of_one_size_sees_every_cell_where_it_is_amid_grey(self) -> None:
+        """Tokens that see their own patch alone: there what is around a cell does not matter."""
+        fixed = Randomised(0)(FixedSize)
+        similarity = NeuronSimilarity(LatentFeatures(fixed, "tokens"), readout(5))
+        free = NeuronSimilarity(LatentFeatures(fixed.conv, "0"), similarity.readout)
+        inputs, neurons = pair(size=16, n=3), torch.tensor([0, 3, 1])
+        for one, other in zip(*(cells_alone(each, inputs, neurons) for each in (similarity, free)), strict=True):
+            assert one.shape == (3, 1, 8, 8)
+            torch.testing.assert_close(one, other)
 
     def test_the_similarity_stays_as_it_is(self) -> None:
         similarity = NeuronSimilarity(LatentFeatures(small_net(), "features"), readout(5)).train()

@@ -76,7 +76,7 @@ class PairFaithfulness:
     ) -> None:
         if steps < 2:
             raise ValueError(f"Expected at least 2 steps from the whole image to the blurred one, got {steps}.")
-        self._similarity = NeuronSimilarity(similarity.image_features, similarity.readout)  # of all features
+        self._similarity = similarity.with_readout(similarity.readout)  # of all features
         self._inputs, self._target, self._steps = inputs, target, steps
         with torch.no_grad(), evaluation_mode(similarity):
             self._intact = similarity.latent_features(*inputs)

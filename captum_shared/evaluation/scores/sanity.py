@@ -120,7 +120,7 @@ def readout_agreement(
     order = torch.randperm(readout.n_features, generator=torch.Generator().manual_seed(seed))
     weight = readout.weight[:, order.to(readout.weight.device)]
     permuted = LinearReadout(weight, readout.bias, readout.feature_mean, neuron_names=readout.neuron_names)
-    other = NeuronSimilarity(similarity.image_features, permuted, excitatory=similarity.excitatory)
+    other = similarity.with_readout(permuted, excitatory=similarity.excitatory)
     return _pair_agreement(method(similarity, inputs, target), method(other, inputs, target))
 
 
@@ -172,7 +172,7 @@ def randomised(similarity: NeuronSimilarity, images: Tensor, *, share: float, se
         New twins with weights of their own.
 
     Raises:
-        ValueError: if the share is out of range, or no module that holds parameters runs.
+        ValueError: if the share is out of range, no module that holds parameters runs, or there are two encoders.
 
     Example:
         >>> encoder = nn.Sequential(nn.Flatten(), nn.Linear(3, 4))
@@ -183,7 +183,10 @@ def randomised(similarity: NeuronSimilarity, images: Tensor, *, share: float, se
     """
     if not 0 < share <= 1:
         raise ValueError(f"Expected a share of the layers above 0 and at most 1, got {share}.")
-    encoder = tied_copy(similarity.image_features, copy.deepcopy)
+    encoder, other = similarity.encoders
+    if encoder is not other:
+        raise ValueError("Expected one encoder of images and references, whose layers have one order, but got two.")
+    encoder = tied_copy(encoder, copy.deepcopy)
     layers = _layers_from_the_top(encoder, images[:1])
     if not layers:
         raise ValueError("Expected a network with weights, but no module of the encoder that holds any runs.")

@@ -9,6 +9,8 @@ from torch import Tensor
 from captum_shared.attr.pairs import Pair
 from captum_shared.attr.places import WINDOW, corresponding, local_features
 from captum_shared.attr.similarity import NeuronSimilarity
+from captum_shared.encoders.features import LatentFeatures
+from captum_shared.encoders.photographs import mid_grey, takes
 from captum_shared.methods.explained import cut_at_positions
 from captum_shared.methods.method import Method
 
@@ -16,7 +18,8 @@ from captum_shared.methods.method import Method
 def cells_alone(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
     """Compute the maps of :class:`~captum_shared.SharedCorrespondence` from the features of every quadrant alone.
 
-    Neither the network nor the window, which is as large as it is there, reaches from one quadrant into another.
+    Neither the network nor the window, which is as large as it is there, reaches from one quadrant into another. A
+    network that takes no smaller images sees every quadrant where it is, with mid-grey in place of the others.
 
     Args:
         similarity: encoder and readout.
@@ -36,11 +39,24 @@ def cells_alone(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> P
     """
     encoder = cut_at_positions(similarity.image_features, inputs[0])
     with torch.no_grad():
-        first, second = ([encoder.network(cell) for cell in _quadrants(images)] for images in inputs)
+        first, second = (_alone(encoder, images) for images in inputs)
     population, mean = (each.to(first[0]) for each in (similarity.readout.weight, similarity.readout.feature_mean))
     places = [torch.cat([local_features(cell, mean, 2 * WINDOW) for cell in cells], 1) for cells in (first, second)]
     compared = corresponding(places[0], places[1], population[target.to(population.device)], population)
     return _put_together(compared.sum(2), first), _put_together(compared.sum(1), second)
+
+
+def _alone(encoder: LatentFeatures, images: Tensor) -> list[Tensor]:
+    """The activation of every quadrant."""
+    cells = _quadrants(images)
+    if all(takes(encoder, cell) for cell in cells):
+        return [encoder.activation(cell) for cell in cells]
+    activations = []
+    for number in range(4):
+        canvas = mid_grey(encoder, images).clone()
+        _quadrants(canvas)[number].copy_(cells[number])
+        activations.append(_quadrants(encoder.activation(canvas))[number])
+    return activations
 
 
 def _quadrants(images: Float[Tensor, "image channel height width"]) -> list[Tensor]:

@@ -1,6 +1,7 @@
 """The task ``grid``: four photographs an image, one a cell."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -8,11 +9,12 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from captum_shared._resuming import digest
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.features import LatentFeatures
-from captum_shared.encoders.photographs import latent_features, load_inputs
+from captum_shared.encoders.photographs import latent_features, load_inputs, takes
 from captum_shared.evaluation.tasks.design import Task, Trial, factorial_design
 from captum_shared.images import image_folder
 from captum_shared.neurons.encoding import fit_readout
@@ -44,7 +46,8 @@ def grid_task(
     second photograph of each category is for fitting: on all of these the readouts are fitted, centred, to Poisson
     counts of 16 repetitions of 0.2 s at 4 spikes/s, and 8 to 16 more for each of the neuron's categories. Of several
     encoders, such as a network cut at several layers, the one that predicts these responses best is taken, by
-    cross-validation (:func:`~captum_shared.select_layer`).
+    cross-validation (:func:`~captum_shared.select_layer`). A grid is twice as high and as wide as a photograph; for a
+    network that takes one size only, it is brought to that size.
 
     Args:
         images: folder of labelled photographs: a folder a category.
@@ -60,7 +63,7 @@ def grid_task(
     Raises:
         FileNotFoundError: if there is no such folder.
         ValueError: if there are too few categories or no neuron, ``half`` is unknown, two encoders are cut at the same
-            layer, or an encoder has no ``preprocess`` or does not take grids.
+            layer, or an encoder has no ``preprocess``.
     """
     if n_neurons < 1:
         raise ValueError(f"Expected at least one neuron, got n_neurons={n_neurons}.")
@@ -73,17 +76,16 @@ def grid_task(
     responses = np.random.default_rng([seed, 2]).poisson(rates * _EXPOSURE) / _EXPOSURE
     cut = _by_layer(encoders)
     seen = [path for paths in fitted.values() for path in paths]
-    for each in cut.values():
-        _check_size(each, seen[0])
     latent = {layer: latent_features(each, seen, progress=progress) for layer, each in cut.items()}
     choice = select_layer(latent, responses)
     features = cut[choice.layer]
     readout = fit_readout(latent[choice.layer], responses, center=True, neuron_names=_names(drivers))
+    size = _size(features, seen[0])
     shown = {name: load_inputs(features, paths[1::2]).cpu() for name, paths in files.items()}
     return Task(
         name="grid",
         similarity=NeuronSimilarity(features, readout),
-        trial=lambda index: _trial(index, drivers, shown, (used, strangers), seed),
+        trial=lambda index: _resized(_trial(index, drivers, shown, (used, strangers), seed), size),
         settings={
             "half": half,
             "categories": used,
@@ -95,6 +97,7 @@ def grid_task(
             "layer": features.layer,
             "layers": {layer: round(mean, 3) for layer, mean in choice.means.items()},
             "pool": features.pool,
+            "size": list(size),
         },
     )
 
@@ -142,17 +145,20 @@ def _by_layer(encoders: LatentFeatures | Sequence[LatentFeatures]) -> dict[str, 
     return dict(zip(layers, several, strict=True))
 
 
-def _check_size(features: LatentFeatures, photograph: Path) -> None:
-    """A grid is twice as high and as wide as a photograph, which not every network takes."""
-    images = load_inputs(features, [photograph]).tile(1, 1, 2, 2)
-    try:
-        with torch.no_grad():
-            features(images)
-    except Exception as error:  # networks check their input in any way
-        raise ValueError(
-            f"Expected a network that takes grids of four photographs, {images.shape[2]} x {images.shape[3]} pixels, "
-            f"but it does not ({str(error).splitlines()[0]}). Choose a convolutional one."
-        ) from error
+def _size(features: LatentFeatures, photograph: Path) -> tuple[int, int]:
+    """Height and width of a grid: twice those of a photograph, or the same where the network takes no other."""
+    images = load_inputs(features, [photograph])
+    grid = images.tile(1, 1, 2, 2)
+    height, width = (grid if takes(features, grid) else images).shape[2:]
+    return height, width
+
+
+def _resized(trial: Trial, size: tuple[int, int]) -> Trial:
+    if trial.images.shape[2:] == size:
+        return trial
+    images = functional.interpolate(trial.images, size, mode="bilinear", antialias=True)
+    regions = functional.interpolate(trial.regions.float(), size, mode="nearest-exact").bool()
+    return replace(trial, images=images, regions=regions)
 
 
 def _names(drivers: Sequence[Mapping[str, float]]) -> list[str]:

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from captum_shared._resuming import digest
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.embedded import embedded_network
 from captum_shared.encoders.features import LatentFeatures
@@ -19,7 +20,14 @@ _N_FIGURES = 150
 _LAYER = "features"
 
 
-def parts_task(*, n_neurons: int = 48, n_fitted: int = 400, seed: int = 0, progress: bool = False) -> Task:
+def parts_task(
+    features: LatentFeatures | None = None,
+    *,
+    n_neurons: int = 48,
+    n_fitted: int = 400,
+    seed: int = 0,
+    progress: bool = False,
+) -> Task:
     """Neurons of three driving parts in the embedded world, with readouts estimated from their simulated responses.
 
     The readouts are fitted, centred, on drawn figures of both categories and spikes of two phases of 8 repetitions. The
@@ -27,6 +35,7 @@ def parts_task(*, n_neurons: int = 48, n_fitted: int = 400, seed: int = 0, progr
     quadrant; a drawing in which one shows too little is made again. None of the images used for fitting is in a pair.
 
     Args:
+        features: encoder of RGB images of 112 x 112 pixels in [0, 1]; None for the embedded network.
         n_neurons: how many neurons, at least 1.
         n_fitted: figures of each category that the readouts are fitted on.
         seed: of figures, neurons, spikes and pairs.
@@ -46,7 +55,11 @@ def parts_task(*, n_neurons: int = 48, n_fitted: int = 400, seed: int = 0, progr
     if n_neurons < 1:
         raise ValueError(f"Expected at least one neuron, got n_neurons={n_neurons}.")
     neurons = [_neuron(index, seed) for index in range(n_neurons)]
-    features = LatentFeatures(embedded_network(), _LAYER)
+    own: dict[str, str] = {}
+    if features is None:
+        features = LatentFeatures(embedded_network(), _LAYER)
+    else:
+        own["weights"] = digest(value.cpu().numpy().tobytes() for value in features.state_dict().values())
     figures = [
         figure for name in CATEGORIES for figure in draw_stimuli(name, n_fitted, seed=seed + 977, progress=progress)
     ]
@@ -60,7 +73,7 @@ def parts_task(*, n_neurons: int = 48, n_fitted: int = 400, seed: int = 0, progr
         name="parts",
         similarity=NeuronSimilarity(features, readout),
         trial=lambda index: _trial(index, neurons, poses, seed),
-        settings={"n_neurons": n_neurons, "n_fitted": n_fitted, "seed": seed, "layer": _LAYER},
+        settings={"n_neurons": n_neurons, "n_fitted": n_fitted, "seed": seed, "layer": features.layer, **own},
     )
 
 
