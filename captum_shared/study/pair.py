@@ -68,8 +68,8 @@ def explain_pair(
         >>> explain_pair(similarity, images[:1], images[[2, 0]], methods=["paper"]).reference
         1
     """
-    features = similarity.image_features
-    own, others = (similarity.checked(_latent(features, images)) for images in (image, references))
+    inputs = zip(similarity.encoders, (image, references), strict=True)
+    own, others = (similarity.checked(_latent(encoder, images)) for encoder, images in inputs)
     similarities = (search or similarity).of_features(own.expand_as(others), others)[:, target]
     best = int(similarities.argmax())
     pair = image, references[best : best + 1]

@@ -13,7 +13,7 @@ from captum_shared import LatentFeatures
 from captum_shared.evaluation import CEILING, Extent, grid_task, run_benchmark
 from captum_shared.methods import methods_by_name
 
-NAMES = ["ours-recommended", "ours-correspondence", "ours-paper", "neuron-grad-cam", "grad-cam-product"]
+NAMES = ["recommended", "ours-correspondence", "paper", "neuron-grad-cam", "grad-cam-product"]
 FIXED = {"vit, last", "timm, registers", "timm, swin", "deit"}
 
 
