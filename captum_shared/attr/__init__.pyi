@@ -1,6 +1,7 @@
 from .backpropagation import Backpropagation, backpropagate
 from .correspondence import SharedCorrespondence
 from .cosines import neuron_similarity, pairwise_similarity, shared_weights
+from .decomposition import Components, components
 from .heatmaps import Kind, heatmap, rank_correlation
 from .layer import LayerSharedAttribution
 from .parallel import ParallelSharedAttribution
@@ -14,6 +15,7 @@ __all__ = [
     "SHARPNESS",
     "WINDOW",
     "Backpropagation",
+    "Components",
     "Kind",
     "LayerSharedAttribution",
     "Match",
@@ -24,6 +26,7 @@ __all__ = [
     "SharedCorrespondence",
     "SharedProjection",
     "backpropagate",
+    "components",
     "heatmap",
     "local_drive",
     "local_features",

@@ -1,5 +1,6 @@
 from .benchmark import benchmark_figure, save_benchmark
 from .comparison import architectures_figure, integrated_gradients_figure
+from .components import components_figure
 from .encoding import encoding_figure
 from .objects import faint_figure, pair_panels_figure
 from .output import check_output, save_figure
@@ -18,6 +19,7 @@ __all__ = [
     "architectures_figure",
     "benchmark_figure",
     "check_output",
+    "components_figure",
     "density",
     "draw_overlay",
     "draw_picture",

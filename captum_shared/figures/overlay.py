@@ -76,6 +76,19 @@ def draw_picture(axes: Axes, picture: Float[ndarray, "row column channel"]) -> N
     axes.set_axis_off()
 
 
+def pale(picture: Float[ndarray, "row column channel"]) -> Float[ndarray, "row column"]:
+    """Turn an image into a pale grey one, over which colours can be told apart.
+
+    Args:
+        picture: RGB between 0 and 1.
+
+    Returns:
+        Grey between 0 and 1.
+    """
+    grey: ndarray = _GREY_FLOOR + (1 - _GREY_FLOOR) * picture.mean(2)
+    return grey
+
+
 def draw_overlay(
     axes: Axes, picture: Float[ndarray, "row column channel"], heat: Float[ndarray, "row column"], norm: Normalize
 ) -> None:
@@ -90,7 +103,7 @@ def draw_overlay(
         heat: a non-negative map of its size.
         norm: the scale.
     """
-    axes.imshow(_GREY_FLOOR + (1 - _GREY_FLOOR) * picture.mean(2), cmap="gray", vmin=0, vmax=1)
+    axes.imshow(pale(picture), cmap="gray", vmin=0, vmax=1)
     axes.imshow(heat, cmap=_COLOURS, norm=norm, alpha=0.85 * np.clip(2 * np.asarray(norm(heat)), 0, 1))
     half = 0.5 * norm.vmax  # type: ignore[operator]
     if heat.min() < half < heat.max():

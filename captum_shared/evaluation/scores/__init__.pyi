@@ -1,6 +1,7 @@
 from .evidence import Evidence, KnownPairs
 from .faithfulness import PairFaithfulness, blurred, unexplained_share
 from .intervals import Interval, bootstrap, bootstrap_auroc
+from .partition import partition_agreement
 from .records import SCORES, Score
 from .recovery import (
     KINDS,
@@ -32,6 +33,7 @@ __all__ = [
     "map_agreement",
     "network_agreement",
     "outweighs",
+    "partition_agreement",
     "pixel_auroc",
     "pointing",
     "positive_mass",

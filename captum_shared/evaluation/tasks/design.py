@@ -87,3 +87,33 @@ def factorial_design(
     s = str(rng.choice(np.asarray(shared)))
     m, n = rng.permutation(np.asarray(strangers))[:2].tolist()
     return (a, b, s, m), (a, c, s, n), (c, c, s, n)
+
+
+def shared_drivers_design(
+    drivers: Sequence[str], others: Sequence[str], n_shared: int, rng: np.random.Generator
+) -> tuple[tuple[str, ...], ...]:
+    """Choose what is in the four regions of the image, of the reference and of the control, with several answers.
+
+    The first ``n_shared`` regions of image and reference hold the same drivers, all others what is in no other region.
+    The control holds a driver that is in neither, if there is one, in place of the shared ones.
+
+    Args:
+        drivers: contents that drive the neuron.
+        others: contents that do not, enough for all other regions.
+        n_shared: how many drivers the two images share.
+        rng: source of every choice.
+
+    Returns:
+        Four contents for each of the three images.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> shared_drivers_design(["a", "b", "c"], ["m", "n", "o", "p"], 2, rng)
+        (('c', 'a', 'p', 'o'), ('c', 'a', 'n', 'm'), ('b', 'b', 'n', 'm'))
+    """
+    driving = rng.permutation(np.asarray(drivers)).tolist()
+    strangers = rng.permutation(np.asarray(others)).tolist()
+    shared, left, n_own = tuple(driving[:n_shared]), driving[n_shared:], 4 - n_shared
+    own, others_own = tuple(strangers[:n_own]), tuple(strangers[n_own : 2 * n_own])
+    control = tuple(left[:1] * n_shared) or tuple(strangers[2 * n_own : 2 * n_own + n_shared])
+    return (*shared, *own), (*shared, *others_own), (*control, *others_own)

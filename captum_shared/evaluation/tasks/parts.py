@@ -1,5 +1,7 @@
 """The task ``parts``: four drawn parts an image, one a quadrant."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -8,7 +10,7 @@ from captum_shared._resuming import digest
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.embedded import embedded_network
 from captum_shared.encoders.features import LatentFeatures
-from captum_shared.evaluation.tasks.design import Task, Trial, factorial_design
+from captum_shared.evaluation.tasks.design import Task, Trial, factorial_design, shared_drivers_design
 from captum_shared.neurons.encoding import fit_readout
 from captum_shared.synthetic.neurons import SyntheticNeuron, record
 from captum_shared.synthetic.sketches import assemble
@@ -25,6 +27,7 @@ def parts_task(
     *,
     n_neurons: int = 48,
     n_fitted: int = 400,
+    n_shared: int = 1,
     seed: int = 0,
     progress: bool = False,
 ) -> Task:
@@ -38,6 +41,8 @@ def parts_task(
         features: encoder of RGB images of 112 x 112 pixels in [0, 1]; None for the embedded network.
         n_neurons: how many neurons, at least 1.
         n_fitted: figures of each category that the readouts are fitted on.
+        n_shared: how many driving parts the two images share: 1, the factorial design, or 2 or 3, of which the first
+            regions of a trial are those, and the others parts that do not drive and are in one image only.
         seed: of figures, neurons, spikes and pairs.
         progress: whether to show progress bars.
 
@@ -45,7 +50,7 @@ def parts_task(
         The task.
 
     Raises:
-        ValueError: if there is no neuron.
+        ValueError: if there is no neuron, or ``n_shared`` is not 1 to 3.
 
     Example:
         >>> task = parts_task(n_neurons=2, n_fitted=8)
@@ -54,8 +59,10 @@ def parts_task(
     """
     if n_neurons < 1:
         raise ValueError(f"Expected at least one neuron, got n_neurons={n_neurons}.")
+    if n_shared not in (1, 2, 3):
+        raise ValueError(f"A neuron has three driving parts, of which 1 to 3 can be shared; got n_shared={n_shared}.")
     neurons = [_neuron(index, seed) for index in range(n_neurons)]
-    own: dict[str, str] = {}
+    own: dict[str, Any] = {} if n_shared == 1 else {"n_shared": n_shared}
     if features is None:
         features = LatentFeatures(embedded_network(), _LAYER)
     else:
@@ -72,7 +79,7 @@ def parts_task(
     return Task(
         name="parts",
         similarity=NeuronSimilarity(features, readout),
-        trial=lambda index: _trial(index, neurons, poses, seed),
+        trial=lambda index: _trial(index, neurons, poses, n_shared=n_shared, seed=seed),
         settings={"n_neurons": n_neurons, "n_fitted": n_fitted, "seed": seed, "layer": features.layer, **own},
     )
 
@@ -94,12 +101,17 @@ def _poses(seed: int) -> dict[str, list[Placement]]:
     return poses
 
 
-def _trial(index: int, neurons: list[SyntheticNeuron], poses: dict[str, list[Placement]], seed: int) -> Trial:
+def _trial(
+    index: int, neurons: list[SyntheticNeuron], poses: dict[str, list[Placement]], *, n_shared: int, seed: int
+) -> Trial:
     rng = np.random.default_rng([seed, 6, index])
     neuron = index % len(neurons)
     drivers = sorted(neurons[neuron].tuning)
     others = rng.permutation([part for part in sorted(PARTS) if part not in drivers]).tolist()
-    contents = factorial_design(drivers, others[:1], others[1:], rng)
+    if n_shared == 1:
+        contents = factorial_design(drivers, others[:1], others[1:], rng)
+    else:
+        contents = shared_drivers_design(drivers, others, n_shared, rng)
     drawn = [_drawn(parts, poses, rng) for parts in contents]
     return Trial(
         images=torch.stack([image for image, _ in drawn]),

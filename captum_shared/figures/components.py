@@ -1,0 +1,145 @@
+"""Which part of an image matches which part of its reference: every component in a colour of its own."""
+
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+from numpy import ndarray
+from torch import Tensor
+
+from captum_shared.attr.decomposition import Components
+from captum_shared.attr.heatmaps import heatmap
+from captum_shared.figures.overlay import draw_picture, pale
+from captum_shared.figures.page import BLUE, GREEN, ORANGE, SKY, VERMILLION, shortened
+
+_COLOURS: Final = (VERMILLION, BLUE, ORANGE, GREEN, SKY, "#CC79A7")  # of Okabe and Ito
+_OPACITY: Final = 0.75
+_HEIGHT, _MARGIN, _GAP = 2.9, 0.08, 0.1  # inches, like all that follow
+_ABOVE, _LINE, _SWATCH = 0.24, 0.2, 0.12
+_HALO: Final = withStroke(linewidth=2.4, foreground="white")
+
+
+def components_figure(
+    images: tuple[Float[Tensor, "3 height width"], Float[Tensor, "3 reference_height reference_width"]],
+    components: Components,
+    *,
+    titles: tuple[str, str] = ("image", "reference"),
+    title: str = "",
+    n_neurons: int = 2,
+) -> Figure:
+    """Draw an image beside its reference, every part of the one and what it matches in the other in one colour.
+
+    Opacity is on one scale for all components and both images, so that a strong component is a vivid one. The line
+    around a component is at half of its own maximum in each image, so that faint ones are found too. The legend tells
+    the share of each in what the two images have in common, and neurons that it drives in both.
+
+    Args:
+        images: the image and the reference as RGB between 0 and 1.
+        components: of this pair (:func:`~captum_shared.attr.components`).
+        titles: what stands above each.
+        title: what stands above the figure.
+        n_neurons: how many neurons at most the legend names for each component.
+
+    Returns:
+        The figure; save it with :func:`~captum_shared.figures.save_figure`.
+
+    Example:
+        >>> import torch
+        >>> maps, image = torch.rand(2, 1, 4, 4), torch.rand(3, 32, 32)
+        >>> parts = Components(torch.rand(2, 16, 16), maps, maps, torch.ones(2, 2), ("A", "B"), 0.0, 0.0)
+        >>> figure = components_figure((image, image), parts)
+        >>> len(figure.axes), figure.texts[-1].get_text().split(": ")[1]
+        (2, 'neurons A, B')
+    """
+    pictures = [image.detach().float().cpu().permute(1, 2, 0).numpy() for image in images]
+    sides = [
+        heatmap(maps.detach().float().cpu(), (picture.shape[0], picture.shape[1]), kind="layer").numpy()
+        for maps, picture in zip((components.image_maps, components.reference_maps), pictures, strict=True)
+    ]
+    top = max((float(side.sum(0).max()) for side in sides if len(side)), default=0.0)
+    entries = _legend(components, n_neurons)
+    figure, axes = _canvas(pictures, len(entries), title)
+    for one, picture, side, name in zip(axes, pictures, sides, titles, strict=True):
+        draw_picture(one, _tinted(picture, side, top))
+        _draw_marks(one, side)
+        one.set_title(name, fontsize=8, pad=3)
+    _write_legend(figure, entries)
+    return figure
+
+
+def _canvas(pictures: list[ndarray], n_lines: int, title: str) -> tuple[Figure, list[Axes]]:
+    """A figure with axes of one height, and room for the legend beneath."""
+    widths = [_HEIGHT * picture.shape[1] / picture.shape[0] for picture in pictures]
+    above = _ABOVE * (1 + bool(title))
+    width = sum(widths) + 2 * _MARGIN + _GAP
+    height = above + _HEIGHT + 2 * _MARGIN + n_lines * _LINE
+    figure = Figure(figsize=(width, height), dpi=150)
+    figure.text(_MARGIN / width, 1 - 0.06 / height, title, fontsize=9, weight="bold", va="top")
+    lefts = (_MARGIN, _MARGIN + widths[0] + _GAP)
+    bottom = (height - above - _HEIGHT) / height
+    boxes = [
+        (left / width, bottom, side / width, _HEIGHT / height) for left, side in zip(lefts, widths, strict=True)
+    ]
+    return figure, [figure.add_axes(box) for box in boxes]
+
+
+def _tinted(
+    picture: Float[ndarray, "row column channel"], maps: Float[ndarray, "component row column"], top: float
+) -> Float[ndarray, "row column channel"]:
+    """A pale grey image in the colours of its components, opaque from half of the scale on."""
+    grey = np.repeat(pale(picture)[:, :, None], 3, 2)
+    if not len(maps) or top <= 0:
+        return grey
+    colours = np.asarray([to_rgb(_colour(index)) for index in range(len(maps))], np.float32)
+    total = maps.sum(0)
+    mixed = np.einsum("krc,kl->rcl", maps / np.where(total > 0, total, 1), colours)
+    opacity = _OPACITY * np.clip(2 * total / top, 0, 1)[:, :, None]
+    tinted: ndarray = (1 - opacity) * grey + opacity * mixed * (0.45 + 0.55 * grey)
+    return tinted
+
+
+def _draw_marks(axes: Axes, maps: Float[ndarray, "component row column"]) -> None:
+    """A line around every component at half of its maximum, and its number where that is."""
+    for index, one in enumerate(maps):
+        if one.max() <= 0:
+            continue
+        if one.min() < one.max() / 2:
+            lines = axes.contour(one, levels=[one.max() / 2], colors=[_colour(index)], linewidths=1.3)
+            lines.set_path_effects([_HALO])
+        row, column = np.unravel_index(int(one.argmax()), one.shape)
+        style = {"fontsize": 10, "weight": "bold", "color": _colour(index), "path_effects": [_HALO]}
+        axes.text(float(column), float(row), str(index + 1), ha="center", va="center", **style)  # type: ignore[arg-type]
+
+
+def _legend(components: Components, n_neurons: int) -> list[str]:
+    """A line for what is shared, and one for each component: its share and its neurons."""
+    if not len(components):
+        return ["Nothing shared."]
+    lines = [f"shared {components.agreement:.2g} of 1, of it"]
+    for index, share in enumerate(components.shares.tolist()):
+        names = [shortened(name, 24) for name in components.drivers(index, n_neurons)]
+        told = f": neuron{'s' * (len(names) > 1)} {', '.join(names)}" if names else ""
+        lines.append(f"{index + 1}  {share:.0%}{told}".replace("%", " %"))
+    return lines
+
+
+def _write_legend(figure: Figure, lines: list[str]) -> None:
+    """The first line, and the others each with its colour."""
+    width, height = figure.get_size_inches()
+    for index, line in enumerate(lines):
+        bottom = _MARGIN + (len(lines) - 1 - index) * _LINE
+        left = _MARGIN
+        if index:
+            box = (left / width, bottom / height), _SWATCH / width, _SWATCH / height
+            figure.add_artist(Rectangle(*box, color=_colour(index - 1), transform=figure.transFigure))
+            left += 1.6 * _SWATCH
+        figure.text(left / width, (bottom - 0.01) / height, line, fontsize=8, va="bottom")
+
+
+def _colour(index: int) -> str:
+    return _COLOURS[index % len(_COLOURS)]
