@@ -194,7 +194,7 @@ def split(
         if _divergence(root, products.sum(0)) < ENOUGH:
             break
     parts = np.zeros((number, *correspondence.shape))
-    parts[np.ix_(range(number), rows, columns)] = shared * products / products.sum(0)
+    parts[:, np.outer(rows, columns)] = (shared * products / products.sum(0)).reshape(number, -1)
     return parts[parts.any((1, 2))]
 
 
@@ -202,6 +202,8 @@ def _factors(root: Float[ndarray, "row column"], number: int) -> tuple[ndarray, 
     """The factors, which are nowhere so small that no component were left for an entry."""
     from sklearn.decomposition import NMF  # slow to import
 
+    if number == 1:  # for which there is a formula
+        return root.sum(1, keepdims=True), root.sum(0, keepdims=True) / root.sum()
     model = NMF(
         number,
         solver="mu",

@@ -17,7 +17,7 @@ from captum_shared.attr.heatmaps import heatmap
 from captum_shared.figures.overlay import draw_picture, pale
 from captum_shared.figures.page import BLUE, GREEN, ORANGE, SKY, VERMILLION, shortened
 
-_COLOURS: Final = (VERMILLION, BLUE, ORANGE, GREEN, SKY, "#CC79A7")  # of Okabe and Ito
+_COLOURS: Final = (VERMILLION, BLUE, GREEN, "#CC79A7", ORANGE, SKY)  # of Okabe and Ito
 _OPACITY: Final = 0.75
 _HEIGHT, _MARGIN, _GAP = 2.9, 0.08, 0.1  # inches, like all that follow
 _ABOVE, _LINE, _SWATCH = 0.24, 0.2, 0.12
@@ -53,8 +53,8 @@ def components_figure(
         >>> maps, image = torch.rand(2, 1, 4, 4), torch.rand(3, 32, 32)
         >>> parts = Components(torch.rand(2, 16, 16), maps, maps, torch.ones(2, 2), ("A", "B"), 0.0, 0.0)
         >>> figure = components_figure((image, image), parts)
-        >>> len(figure.axes), figure.texts[-1].get_text().split(": ")[1]
-        (2, 'neurons A, B')
+        >>> len(figure.axes), figure.texts[-1].get_text().split(", ", 1)[1]
+        (2, 'drives A, B')
     """
     pictures = [image.detach().float().cpu().permute(1, 2, 0).numpy() for image in images]
     sides = [
@@ -82,9 +82,7 @@ def _canvas(pictures: list[ndarray], n_lines: int, title: str) -> tuple[Figure, 
     figure.text(_MARGIN / width, 1 - 0.06 / height, title, fontsize=9, weight="bold", va="top")
     lefts = (_MARGIN, _MARGIN + widths[0] + _GAP)
     bottom = (height - above - _HEIGHT) / height
-    boxes = [
-        (left / width, bottom, side / width, _HEIGHT / height) for left, side in zip(lefts, widths, strict=True)
-    ]
+    boxes = [(left / width, bottom, side / width, _HEIGHT / height) for left, side in zip(lefts, widths, strict=True)]
     return figure, [figure.add_axes(box) for box in boxes]
 
 
@@ -111,7 +109,8 @@ def _draw_marks(axes: Axes, maps: Float[ndarray, "component row column"]) -> Non
         if one.min() < one.max() / 2:
             lines = axes.contour(one, levels=[one.max() / 2], colors=[_colour(index)], linewidths=1.3)
             lines.set_path_effects([_HALO])
-        row, column = np.unravel_index(int(one.argmax()), one.shape)
+        peak = np.unravel_index(int(one.argmax()), one.shape)
+        row, column = (np.clip(at, 0.05 * side, 0.95 * side) for at, side in zip(peak, one.shape, strict=True))
         style = {"fontsize": 10, "weight": "bold", "color": _colour(index), "path_effects": [_HALO]}
         axes.text(float(column), float(row), str(index + 1), ha="center", va="center", **style)  # type: ignore[arg-type]
 
@@ -119,12 +118,11 @@ def _draw_marks(axes: Axes, maps: Float[ndarray, "component row column"]) -> Non
 def _legend(components: Components, n_neurons: int) -> list[str]:
     """A line for what is shared, and one for each component: its share and its neurons."""
     if not len(components):
-        return ["Nothing shared."]
-    lines = [f"shared {components.agreement:.2g} of 1, of it"]
+        return ["nothing shared"]
+    lines = [f"shared {components.agreement:.2f} of 1, of which"]
     for index, share in enumerate(components.shares.tolist()):
         names = [shortened(name, 24) for name in components.drivers(index, n_neurons)]
-        told = f": neuron{'s' * (len(names) > 1)} {', '.join(names)}" if names else ""
-        lines.append(f"{index + 1}  {share:.0%}{told}".replace("%", " %"))
+        lines.append(f"{index + 1}:  {100 * share:.0f} %" + (f", drives {', '.join(names)}" if names else ""))
     return lines
 
 

@@ -18,11 +18,13 @@ from matplotlib.figure import Figure
 from matplotlib.testing.compare import compare_images
 from toy_study import SIZE, neuron, study
 
+from captum_shared.attr import Components
 from captum_shared.evaluation.tasks.preferences import CategoryNeuron, MethodMaps, Photograph
 from captum_shared.figures import (
     Panel,
     architectures_figure,
     benchmark_figure,
+    components_figure,
     encoding_figure,
     faint_figure,
     integrated_gradients_figure,
@@ -100,6 +102,15 @@ def benchmark(_: Path) -> Figure:
     return benchmark_figure({"task": "parts", "methods": methods})
 
 
+def components(_: Path) -> Figure:
+    across, down = torch.meshgrid(torch.linspace(0, 1, 24), torch.linspace(0, 1, 24), indexing="xy")
+    maps = torch.zeros(2, 1, 6, 6)
+    maps[0, 0, 1:3, 1:4], maps[1, 0, 4, 3:] = 0.1, 0.05
+    parts = Components(torch.ones(2, 36, 36), maps, maps.flip(3), torch.ones(2, 2), ("a", "b"), 0.1, 0.1)
+    images = torch.stack([across, down, 1 - across]), torch.stack([down, across, down])
+    return components_figure(images, parts, title="two parts")
+
+
 FIGURES: dict[str, Callable[[Path], Figure]] = {
     "pair": pair_of_panels,
     "encoding": lambda folder: encoding_figure(toy(folder)),
@@ -110,6 +121,7 @@ FIGURES: dict[str, Callable[[Path], Figure]] = {
     "architectures": architectures,
     "preferences": preferences,
     "benchmark": benchmark,
+    "components": components,
 }
 
 
