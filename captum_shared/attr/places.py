@@ -16,8 +16,6 @@ features and in what the whole population makes of them; C their correspondence.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -170,40 +168,6 @@ def shared_places(
     weighed = first * (correspondence @ second), second * (correspondence.mT @ first)
     image, reference = (each.mT.reshape(like.shape) for each, like in zip(weighed, activations, strict=True))
     return image, reference
-
-
-def refined(
-    layer_map: Float[Tensor, "image 1 row column"],
-    relevances: list[Float[Tensor, "image 1 _ _"]],
-    size: tuple[int, int],
-) -> Float[Tensor, "image 1 height width"]:
-    r"""Bring a layer map to the resolution of earlier layers.
-
-    .. math:: M^\ast \propto \mathrm{up}(M) \prod_l \mathrm{up}(R_l), \qquad
-        R_l = \Big[\sum_c a_l \circ \frac{\partial \sum_p V_p \cdot a_p}{\partial a_l}\Big]_+
-
-    with the total of M, so that it stays comparable between pairs. Where the product is 0 everywhere, earlier layers
-    have nothing to say and :math:`M^\ast \propto \mathrm{up}(M)`.
-
-    Args:
-        layer_map: M.
-        relevances: R of earlier layers, not negative.
-        size: height and width of the result.
-
-    Returns:
-        The refined map, with the sum of M.
-
-    Example:
-        >>> refined(torch.tensor([[[[4.0]]]]), [torch.tensor([[[[1.0, 3.0]]]])], (1, 2))
-        tensor([[[[1., 3.]]]])
-    """
-    upsampled, *others = (
-        functional.interpolate(_shares(factor), size, mode="bilinear", align_corners=False)
-        for factor in (layer_map, *relevances)
-    )
-    product = math.prod(others, start=upsampled)
-    says_something = product.sum((1, 2, 3), keepdim=True) > 0
-    return _shares(torch.where(says_something, product, upsampled)) * layer_map.sum((1, 2, 3), keepdim=True)
 
 
 def _cosine(first: Tensor, second: Tensor) -> Tensor:

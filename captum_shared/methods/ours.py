@@ -151,7 +151,7 @@ def _record(maps: str, which: str) -> Method:
 
 
 OURS: Final = (
-    Method("recommended", "ours", refined, kind="layer", title="shared places", passes=(1, 0), absolute=True),
+    Method("recommended", "ours", refined, kind="layer", title="shared places", passes=(1, 1), absolute=True),
     Method(
         "ours-correspondence",
         "ours",

@@ -7,7 +7,6 @@ import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
-from unittest import mock
 
 import pytest
 import torch
@@ -15,7 +14,8 @@ from captum.attr import Attribution, GradientAttribution, LayerAttribution, Nois
 from captum.attr import visualization as viz
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_places import Slow, slow_refined
+from test_places import Slow
+from test_refinement import slow_refined, slow_upsampled
 from torch import Tensor, nn
 from toys import (
     Pair,
@@ -39,8 +39,7 @@ from captum_shared import (
     PixelSharedCorrespondence,
     SharedCorrespondence,
 )
-from captum_shared.attr.heatmaps import smoothed
-from captum_shared.attr.places import refined
+from captum_shared.attr.refinement import refined
 
 MAPS: dict[str, Callable[[NeuronSimilarity], Any]] = {
     "layer": SharedCorrespondence,
@@ -108,24 +107,20 @@ def test_pixels_are_the_jacobians_of_each_position_times_its_shared_features(tar
             torch.testing.assert_close(one[i], expected)
 
 
-def test_refined_maps_are_those_of_the_relevance_at_every_higher_resolution() -> None:
-    similarity, network = toy(), small_net().features  # 10 pixels, 8 positions after the first ReLU, 3
+def test_refined_maps_are_those_of_the_gradient_of_the_drive_where_the_layer_map_lies() -> None:
+    similarity, network = toy(), small_net().features
     images, references = pair()
+    references = references[..., :9]
     found = PixelSharedCorrespondence(similarity).attribute((images, references), target=2)
+    weight = similarity.readout.weight[2]
     for i in range(2):
-        slow = slow_of(similarity, network, (images[i], references[i]), 2)
-        for x, v, layer_map, one in zip(
-            (images[i], references[i]), slow.shared(), slow.maps(), (found[0][i], found[1][i]), strict=True
-        ):
-            activation = network[:2](x[None])[0].detach()
-            jacobian = torch.autograd.functional.jacobian(lambda a: network[2:](a[None])[0], activation)
-            gradient = torch.einsum("fij,fijchw->chw", v, jacobian)
-            relevance = (activation * gradient).sum(0).clamp(min=0)
-            whole = torch.autograd.functional.jacobian(lambda image: network(image[None])[0], x)
-            pixels = smoothed((x * torch.einsum("fij,fijchw->chw", v, whole)).sum(0).clamp(min=0)[None])[0]
-            assert (relevance > 0).any()
-            assert (pixels > 0).any()
-            torch.testing.assert_close(one[0], slow_refined(layer_map[0], [pixels, relevance], (10, 10)))
+        maps = slow_of(similarity, network, (images[i], references[i]), 2).maps()
+        for x, layer_map, one in zip((images[i], references[i]), maps, (found[0][i], found[1][i]), strict=True):
+            jacobian = torch.autograd.functional.jacobian(lambda image: network(image[None])[0], x)
+            gradient = torch.einsum("f,ij,fijchw->chw", weight, layer_map[0], jacobian)
+            expected = slow_refined(layer_map[0], x, gradient)
+            assert relative_error(expected, slow_upsampled(layer_map[0], x.shape[1:])) > 0.1
+            torch.testing.assert_close(one[0], expected)
 
 
 def test_one_place_is_the_similarity_of_the_paper() -> None:
@@ -252,74 +247,33 @@ def test_where_nothing_is_shared_maps_are_zero(silent: str, kind: str) -> None:
 # Networks of every kind ---------------------------------------------------------------------------------------------
 
 
-def relevances_of(similarity: NeuronSimilarity, inputs: Pair, target: int) -> tuple[list[Tensor], list[Tensor]]:
-    """What the layer map of each image is refined with."""
-    with mock.patch("captum_shared.attr.pixel_correspondence.refined", wraps=refined) as spy:
-        PixelSharedCorrespondence(similarity).attribute(inputs, target)
-    first, second = (call.args[1] for call in spy.call_args_list)
-    return first, second
+NETWORKS = {
+    "squeezenet1_0": "features",
+    "resnet18": "layer3",
+    "densenet121": "features.denseblock3",
+    "googlenet": "inception4a",
+    "swin_t": "permute",
+}
 
 
-NETWORKS = [
-    ("squeezenet1_0", "features", [64, 29, 14, 7]),
-    ("resnet18", "layer3", [64, 32, 16, 8]),
-    ("densenet121", "features.denseblock3", [64, 32, 16, 8]),
-    ("googlenet", "inception4a", [64, 32, 16, 8]),
-    ("swin_t", "permute", [64, 16, 8, 4]),
-]
-
-
-@pytest.mark.parametrize(("name", "layer", "higher"), NETWORKS, ids=[row[0] for row in NETWORKS])
-def test_networks_of_torchvision(name: str, layer: str, higher: list[int]) -> None:
-    similarity = of_model(torchvision_net(name), layer, size=64)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_of_torchvision(name: str) -> None:
+    similarity = of_model(torchvision_net(name), NETWORKS[name], size=64)
     images, others = pair(n=1, size=64, dtype=torch.float32)
     inputs = images, 0.8 * images + 0.6 * others
-    for relevances in relevances_of(similarity, inputs, 1):
-        assert [tuple(each.shape) for each in relevances] == [(1, 1, side, side) for side in higher]
-        assert all(bool((each > 0).any()) for each in relevances)
     leaves = inputs[0].clone().requires_grad_(), inputs[1].clone().requires_grad_()
     cuts = [similarity.image_features.network(x) for x in leaves]
     weight, mean = similarity.readout.weight.double(), similarity.readout.feature_mean.double()
     slow = Slow(cuts[0][0].detach().double(), cuts[1][0].detach().double(), weight[1], mean, weight)
+    driving = [(weight[1][:, None, None] * layer_map)[None].float() for layer_map in slow.maps()]
+    gradients = torch.autograd.grad(cuts, leaves, driving, retain_graph=True)
     expected = torch.autograd.grad(cuts, leaves, [v[None].float() for v in slow.shared()])
-    maps = [MAPS[kind](similarity).attribute(inputs, 1) for kind in ("layer", "pixels")]
+    maps = {kind: build(similarity).attribute(inputs, 1) for kind, build in MAPS.items()}
     for side in range(2):
-        torch.testing.assert_close(maps[0][side][0].double(), slow.maps()[side], rtol=1e-3, atol=1e-6)
-        assert relative_error(maps[1][side], expected[side]) < 1e-3
-
-
-class Residual(nn.Module):
-    """Adds and activates with functions: what is last of 8 and of 6 positions a side is no module."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 4, 3)
-        self.block = nn.Conv2d(4, 4, 3, padding=1)
-        self.down = nn.Conv2d(4, 5, 3)
-        self.last = nn.Conv2d(5, 5, 3, stride=2)
-
-    def eight(self, images: Tensor) -> Tensor:
-        hidden = nn.functional.relu(self.stem(images))
-        return nn.functional.relu(hidden + self.block(hidden))
-
-    def six(self, hidden: Tensor) -> Tensor:
-        return nn.functional.relu(self.down(hidden))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.last(self.six(self.eight(images)))
-
-
-def test_functional_activations_count_as_the_last_layer_of_their_resolution() -> None:
-    model = Randomised(3)(Residual)
-    similarity = of_model(model, "last")
-    relevances = relevances_of(similarity, pair(n=1), 1)
-    slow = slow_of(similarity, model, (pair(n=1)[0][0], pair(n=1)[1][0]), 1)
-    for x, v, found in zip(pair(n=1), slow.shared(), relevances, strict=True):
-        eight = model.eight(x)
-        six = model.six(eight)
-        gradients = torch.autograd.grad(model.last(six), (eight, six), v[None])
-        expected = [(a * g).sum(1, keepdim=True).clamp(min=0) for a, g in zip((eight, six), gradients, strict=True)]
-        torch.testing.assert_close(found[1:], [each.detach() for each in expected])
+        torch.testing.assert_close(maps["layer"][side][0].double(), slow.maps()[side], rtol=1e-3, atol=1e-6)
+        assert relative_error(maps["pixels"][side], expected[side]) < 1e-3
+        from_loops = refined(slow.maps()[side][None], inputs[side].double(), gradients[side].double())
+        assert relative_error(maps["refined"][side].double(), from_loops) < 1e-3
 
 
 class Wandering(nn.Module):
@@ -361,38 +315,6 @@ def test_a_network_that_cannot_be_traced_and_uses_one_activation_twice() -> None
     simple = of_model(nn.Sequential(model.first, nn.ReLU(), model.second), "2")
     for build in MAPS.values():
         torch.testing.assert_close(build(similarity).attribute(pair(), 1), build(simple).attribute(pair(), 1))
-
-
-class ChannelsLast(nn.Module):
-    """As in Swin or ConvNeXt: in between, channels come last."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(3, 4, 3)
-        self.mix = nn.Linear(4, 5)
-        self.second = nn.Conv2d(5, 5, 3, stride=2)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.second(self.mix(self.first(images).permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
-
-
-def test_layers_with_channels_last() -> None:
-    model = Randomised(0)(ChannelsLast)
-    mix = nn.Conv2d(4, 5, 1).double()
-    with torch.no_grad():
-        mix.weight.copy_(model.mix.weight[:, :, None, None])
-        mix.bias.copy_(model.mix.bias)
-    simple = of_model(nn.Sequential(model.first, mix, model.second), "2")
-    found, expected = (relevances_of(each, pair(), 1) for each in (of_model(model, "second"), simple))
-    assert [each.shape for each in expected[0]] == [(2, 1, 10, 10), (2, 1, 8, 8)]
-    torch.testing.assert_close(found, expected)
-
-
-def test_at_the_resolution_of_the_images_there_is_nothing_to_refine() -> None:
-    model = Randomised(0)(lambda: nn.Sequential(nn.Conv2d(3, 4, 3, padding=1)))
-    similarity = of_model(model, "0")
-    layer_maps = SharedCorrespondence(similarity).attribute(pair(), 1)
-    torch.testing.assert_close(PixelSharedCorrespondence(similarity).attribute(pair(), 1), layer_maps)
 
 
 @pytest.mark.parametrize("kind", MAPS)
@@ -590,11 +512,10 @@ def test_one_pass_of_each_twin_and_no_hooks_but_where_needed() -> None:
         twin.cut.register_forward_hook(lambda *_: calls.append("cut"))
         twin.network.register_forward_hook(lambda *_, twin=twin: counts.append(sum(map(sum, hooks(twin)))))
     resting = sum(map(sum, hooks(similarity.image_features)))
-    parts = len(list(similarity.image_features.network.modules()))
-    for kind, more in (("layer", 1), ("pixels", 1), ("refined", 1 + parts)):
+    for kind in MAPS:
         MAPS[kind](similarity).attribute(pair(), 1)
         assert calls == ["cut", "cut"]
-        assert counts == [resting + more] * 2
+        assert counts == [resting + 1] * 2
         calls.clear()
         counts.clear()
 

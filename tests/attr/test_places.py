@@ -11,7 +11,7 @@ from torch import Tensor
 from toys import hand_weights, seeded
 
 from captum_shared.attr.cosines import shared_weights
-from captum_shared.attr.places import SHARPNESS, WINDOW, agreement, local_drive, local_features, refined, shared_places
+from captum_shared.attr.places import SHARPNESS, WINDOW, agreement, local_drive, local_features, shared_places
 
 seeds = st.integers(0, 10_000)
 
@@ -94,30 +94,6 @@ class Slow:
         return ours, theirs
 
 
-def slow_upsampled(values: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear interpolation of (row, column) between the centres of positions."""
-    found = torch.zeros(size, dtype=torch.float64)
-    for row in range(size[0]):
-        for column in range(size[1]):
-            y = (row + 0.5) * values.shape[0] / size[0] - 0.5
-            x = (column + 0.5) * values.shape[1] / size[1] - 0.5
-            y, x = min(max(y, 0.0), values.shape[0] - 1), min(max(x, 0.0), values.shape[1] - 1)
-            for i in {math.floor(y), math.ceil(y)}:
-                for j in {math.floor(x), math.ceil(x)}:
-                    found[row, column] += (1 - abs(y - i)) * (1 - abs(x - j)) * values[i, j]
-    return found
-
-
-def slow_refined(layer_map: Tensor, relevances: list[Tensor], size: tuple[int, int]) -> Tensor:
-    """Of one image: layer map and relevances (row, column)."""
-    product = slow_upsampled(layer_map, size)
-    for relevance in relevances:
-        product = product * slow_upsampled(relevance, size)
-    if float(product.sum()) == 0:
-        product = slow_upsampled(layer_map, size)
-    return product * float(layer_map.sum()) / float(product.sum()) if float(product.sum()) > 0 else product
-
-
 def fast(pair: tuple[Tensor, Tensor], weight: Tensor, mean: Tensor, population: Tensor) -> Tensor:
     """C from the functions under test."""
     first, second = (local_features(activation, mean) for activation in pair)
@@ -179,19 +155,6 @@ def test_agreement_equals_plain_loops_at_any_sharpness(sharpness: float) -> None
     assert (found == 0).any()
 
 
-@settings(max_examples=15)
-@given(seeds, st.sampled_from([[], [(4, 4)], [(4, 5), (7, 6)], [(2, 2), (9, 9)]]), st.booleans())
-def test_refinement_equals_plain_loops(seed: int, sizes: list[tuple[int, int]], silent: bool) -> None:
-    layer_map = seeded(seed, 2, 1, 3, 2).relu()
-    relevances = [seeded(seed + 1 + i, 2, 1, *size).relu() for i, size in enumerate(sizes)]
-    if silent and relevances:
-        relevances[-1][0] = 0
-    found = refined(layer_map, relevances, (9, 8))
-    for i in range(2):
-        expected = slow_refined(layer_map[i, 0], [one[i, 0] for one in relevances], (9, 8))
-        torch.testing.assert_close(found[i, 0], expected)
-
-
 # By hand ------------------------------------------------------------------------------------------------------------
 
 
@@ -239,14 +202,6 @@ def test_images_of_one_place_share_what_the_paper_says(excitatory: bool) -> None
     expected = shared_weights(v, r, weight, excitatory=excitatory)
     torch.testing.assert_close(ours.flatten(1), expected)
     torch.testing.assert_close(theirs.flatten(1), expected)
-
-
-def test_a_refined_map_by_hand() -> None:
-    # up(M) is 3, 3, 1, 1 and up(R) 1, 2, 0, 1: their product 3, 6, 0, 1, brought to the sum of M
-    layer_map = torch.tensor([[[[3.0], [3.0], [1.0], [1.0]]]])
-    relevance = torch.tensor([[[[1.0], [2.0], [0.0], [1.0]]]])
-    found = refined(layer_map, [relevance, torch.full((1, 1, 2, 1), 7.0)], (4, 1))
-    torch.testing.assert_close(found.flatten(), torch.tensor([1.2, 2.4, 0.0, 0.4]) * 2)
 
 
 # Properties ---------------------------------------------------------------------------------------------------------
@@ -318,16 +273,12 @@ def test_a_batch_is_its_pairs_one_by_one(seed: int) -> None:
     pair, weight, mean, population = toy(seed, n=3)
     found = fast(pair, weight, mean, population)
     shared = shared_places(found, pair, weight, mean)
-    relevance = seeded(seed, 3, 1, 4, 4).relu()
-    maps = refined(found.sum(2).reshape(3, 1, 3, 4), [relevance], (6, 6))
     for i in range(3):
         one = pair[0][i, None], pair[1][i, None]
         c = fast(one, weight[i, None], mean, population)
         torch.testing.assert_close(c[0], found[i])
         for alone, all_together in zip(shared_places(c, one, weight[i, None], mean), shared, strict=True):
             torch.testing.assert_close(alone[0], all_together[i])
-        alone = refined(c.sum(2).reshape(1, 1, 3, 4), [relevance[i, None]], (6, 6))
-        torch.testing.assert_close(alone[0], maps[i])
 
 
 @given(seeds)
@@ -350,16 +301,6 @@ def test_images_that_are_alike_all_over_share_all() -> None:
     torch.testing.assert_close(found, torch.full((1, 9, 9), 1 / 81).double())
 
 
-@given(seeds)
-def test_refining_keeps_the_sum(seed: int) -> None:
-    layer_map = seeded(seed, 2, 1, 3, 3).relu()
-    relevances = [seeded(seed + 1, 2, 1, 5, 5).relu(), seeded(seed + 2, 2, 1, 2, 2).relu()]
-    found = refined(layer_map, relevances, (8, 7))
-    torch.testing.assert_close(found.sum((1, 2, 3)), layer_map.sum((1, 2, 3)))
-    assert float(found.min()) >= 0
-    torch.testing.assert_close(refined(layer_map, [1e-200 * each for each in relevances], (8, 7)), found)
-
-
 # Nothing there ------------------------------------------------------------------------------------------------------
 
 
@@ -377,20 +318,8 @@ def test_where_there_is_nothing_there_is_zero(silent: str) -> None:
     shared = shared_places(flat, (first, second), weight, mean)
     assert all(bool(one.isfinite().all()) for one in shared)
     assert any(bool(one.any()) for one in shared) == (silent == "population")
-    assert not refined(found.sum(2).reshape(2, 1, 3, 4), [torch.ones(2, 1, 6, 6).double()], (6, 6)).any()
 
 
 def test_places_that_inhibit_have_no_share() -> None:
     x = torch.tensor([[[1.0], [-1.0]], [[-1.0], [-2.0]]])
     assert local_drive(x, torch.ones(2, 1)).tolist() == [[1, 0], [0, 0]]
-
-
-def test_relevances_that_are_silent_or_exclude_each_other_leave_the_layer_map() -> None:
-    layer_map = seeded(1, 1, 1, 3, 3).abs()
-    left, right = torch.zeros(2, 1, 1, 8, 8).double()
-    left[..., :4], right[..., 4:] = 1, 1
-    plain = refined(layer_map, [], (8, 8))
-    torch.testing.assert_close(refined(layer_map, [left, right], (8, 8)), plain)
-    torch.testing.assert_close(refined(layer_map, [torch.zeros(1, 1, 8, 8).double()], (8, 8)), plain)
-    assert refined(layer_map, [left], (8, 8))[..., 4:].sum() == 0
-    torch.testing.assert_close(refined(layer_map, [], (3, 3)), layer_map)
