@@ -315,7 +315,7 @@ def test_drawn_parts_are_recovered_and_only_where_the_design_allows_it(tmp_path:
     assert best["answer_largest"] > 0.7
     assert best["mass"] > max(other["mass"] for other in others) + 0.1
     assert best["intensity"] > 0.8
-    assert best["network_randomised"] < 0.2
+    assert best["network_randomised"] < 0.3
     assert scores["ours-correspondence-pixels"]["answer_largest"] > 0.6
     for name in single:
         assert scores[name]["answer_largest"] < best["answer_largest"] - 0.15
