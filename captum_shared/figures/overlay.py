@@ -7,7 +7,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import FigureBase
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 from numpy import ndarray
@@ -40,13 +40,14 @@ def absolute_scale() -> Normalize:
     """Make the scale of maps that sum to a share between 0 and 1: the same for all pairs, neurons and networks.
 
     Returns:
-        From 0 to :data:`ABSOLUTE_TOP`, for the :func:`density` of maps.
+        From 0 to :data:`ABSOLUTE_TOP`, for the :func:`density` of maps. Colours go by the square root, as pairs differ
+        by orders of magnitude in how much they share.
 
     Example:
-        >>> float(absolute_scale()(0.025))
+        >>> float(absolute_scale()(ABSOLUTE_TOP / 4))
         0.5
     """
-    return scale(ABSOLUTE_TOP)
+    return PowerNorm(0.5, 0.0, ABSOLUTE_TOP, clip=True)
 
 
 def density(heat: Float[ndarray, "row column"]) -> Float[ndarray, "row column"]:
@@ -105,7 +106,7 @@ def draw_overlay(
     """
     axes.imshow(pale(picture), cmap="gray", vmin=0, vmax=1)
     axes.imshow(heat, cmap=_COLOURS, norm=norm, alpha=0.85 * np.clip(2 * np.asarray(norm(heat)), 0, 1))
-    half = 0.5 * norm.vmax  # type: ignore[operator]
+    half = float(norm.inverse(0.5))
     if heat.min() < half < heat.max():
         axes.contour(heat, levels=[half], colors="white", linewidths=0.7)
     axes.set_axis_off()
