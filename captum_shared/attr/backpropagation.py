@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from captum_shared.attr._captum import TargetType
@@ -18,30 +17,27 @@ from captum_shared.encoders.twins import evaluation_mode
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PairPass:
-    """The pass of a pair through the twins, from which gradients can be taken once.
+    """The pass of a pair through the twins, from which any number of gradients can be taken.
 
     Attributes:
+        inputs: the pair.
         features: f(x) and f(r), with their graph.
-        weights: the shared weights h of each pair, constant.
-        activations: outputs of the modules that were asked for, in their order.
+        activations: outputs of the modules that were asked for, in their order, with their graph.
     """
 
+    inputs: Pair
     features: Pair
-    weights: Float[Tensor, "image feature"]
     activations: tuple[Tensor, ...]
 
     @classmethod
-    def of(
-        cls, similarity: NeuronSimilarity, inputs: Pair, target: TargetType, modules: Sequence[nn.Module] = ()
-    ) -> PairPass:
+    def of(cls, similarity: NeuronSimilarity, inputs: Pair, modules: Sequence[nn.Module] = ()) -> PairPass:
         """Run the twins once.
 
         Args:
             similarity: the twins.
             inputs: the pair, checked (:func:`~captum_shared.attr.pairs.checked_pair`).
-            target: the neuron, as in Captum.
             modules: of the twins, whose outputs to keep: of several calls the last.
 
         Returns:
@@ -54,25 +50,29 @@ class PairPass:
             >>> from captum_shared.neurons.readout import LinearReadout
             >>> similarity = NeuronSimilarity(nn.Flatten(), LinearReadout([[1.0, 1.0]]))
             >>> pair = checked_pair((torch.tensor([[3.0, 4.0]]), torch.tensor([[4.0, 3.0]])))
-            >>> PairPass.of(similarity, pair, target=0).gradients(pair)
+            >>> PairPass.of(similarity, pair).gradients(similarity, 0, pair)
             (tensor([[0.4800, 0.4800]]), tensor([[0.4800, 0.4800]]))
         """
         with evaluation_mode(similarity), torch.enable_grad(), ExitStack() as stack:
             kept = [stack.enter_context(_last_output(module)) for module in modules]
             features = similarity.latent_features(*inputs)
-        weights = similarity.weigh(features[0].detach(), features[1].detach(), target)
-        return cls(features, weights, tuple(_tensor(outputs, at) for outputs, at in zip(kept, modules, strict=True)))
+        return cls(inputs, features, tuple(_tensor(outputs, at) for outputs, at in zip(kept, modules, strict=True)))
 
-    def gradients(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Backpropagate h from the features of both images.
+    def gradients(
+        self, similarity: NeuronSimilarity, target: TargetType, tensors: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        """Backpropagate the shared weights h, held constant, from the features of both images.
 
         Args:
+            similarity: whose shared weights; of the same encoders, but maybe another readout or mean.
+            target: the neuron, as in Captum.
             tensors: images, references or activations.
 
         Returns:
-            The gradient of h·f(x) + h·f(r) at each of them. The graph is gone afterwards.
+            The gradient of h·f(x) + h·f(r) at each of them.
         """
-        return torch.autograd.grad(self.features, tensors, (self.weights, self.weights))
+        weights = similarity.weigh(self.features[0].detach(), self.features[1].detach(), target)
+        return torch.autograd.grad(self.features, tensors, (weights, weights), retain_graph=True)
 
 
 @final
@@ -123,8 +123,8 @@ def backpropagate(
         (torch.Size([2, 3, 8, 8]), torch.Size([2, 4, 6, 6]))
     """
     pair = checked_pair(inputs)
-    result = PairPass.of(similarity, pair, target, similarity.layer_modules(layer))
-    first, second, *at_layer = result.gradients((*pair, *result.activations))
+    result = PairPass.of(similarity, pair, similarity.layer_modules(layer))
+    first, second, *at_layer = result.gradients(similarity, target, (*pair, *result.activations))
     layer_maps = [gradient * activation for gradient, activation in zip(at_layer, result.activations, strict=True)]
     return Backpropagation(
         (result.features[0].detach(), result.features[1].detach()),

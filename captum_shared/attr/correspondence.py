@@ -1,6 +1,6 @@
 """Shared-feature maps from the correspondence of positions, at the layer."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, final
 
@@ -89,8 +89,7 @@ class SharedCorrespondence(LayerAttribution, GradientAttribution):
                 activation at the cut has no positions in rows and columns.
             RuntimeError: in inference mode.
         """
-        first, second = activations_at_cut(self.forward_func, checked_pair(inputs))
-        return compared(self.forward_func, (first[-1], second[-1]), target)
+        return compared(self.forward_func, activations_at_cut(self.forward_func, checked_pair(inputs)), target)
 
     @log_usage()
     @torch.no_grad()
@@ -109,8 +108,7 @@ class SharedCorrespondence(LayerAttribution, GradientAttribution):
             ValueError: as :meth:`correspondence`.
             RuntimeError: in inference mode.
         """
-        first, second = activations_at_cut(self.forward_func, checked_pair(inputs))
-        cuts = first[-1], second[-1]
+        cuts = activations_at_cut(self.forward_func, checked_pair(inputs))
         return maps_of(compared(self.forward_func, cuts, target), cuts)
 
     def compute_convergence_delta(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -143,37 +141,47 @@ def check_reads_positions(similarity: object) -> None:
             )
 
 
-def activations_at_cut(
-    similarity: NeuronSimilarity, inputs: Pair, *, earlier: bool = False
-) -> tuple[list[Tensor], list[Tensor]]:
+def activations_at_cut(similarity: NeuronSimilarity, inputs: Pair) -> Pair:
     """Run the twins once.
 
     Args:
         similarity: the twins.
         inputs: the pair (images, references).
-        earlier: whether the activations of all modules before the cut are needed too.
 
     Returns:
-        Activations of both twins, in the order of their calls; that at the cut comes last.
+        Activations at the cuts of both twins.
 
     Raises:
-        ValueError: if that at the cut has no positions in rows and columns.
+        ValueError: if one has no positions in rows and columns.
+    """
+    with evaluation_mode(similarity), ExitStack() as stack:
+        first, second = (stack.enter_context(_last_output(module)) for module in similarity.layer_modules())
+        similarity.latent_features(*inputs)
+    return checked_cuts(similarity, (first[0], second[0]))
+
+
+def checked_cuts(similarity: NeuronSimilarity, cuts: Pair) -> Pair:
+    """Make sure that activations have positions in rows and columns.
+
+    Args:
+        similarity: the twins.
+        cuts: activations at the cuts of both twins.
+
+    Returns:
+        The activations, detached.
+
+    Raises:
+        ValueError: if one has no positions in rows and columns.
     """
     twins: Any = similarity.image_features, similarity.reference_features
-    with evaluation_mode(similarity), ExitStack() as stack:
-        first, second = (
-            stack.enter_context(_outputs([*(twin.network.modules() if earlier else ()), twin.cut])) for twin in twins
-        )
-        similarity.latent_features(*inputs)
-    for twin, outputs in zip(twins, (first, second), strict=True):
-        shape = tuple(outputs[-1].shape)
-        if len(shape) != 4:
+    for twin, activation in zip(twins, cuts, strict=True):
+        if activation.ndim != 4:
             raise ValueError(
                 f"The correspondence needs an activation (image, feature, row, column), but layer {twin.layer!r} gives "
-                f"shape {shape}. Cut the network at a layer with positions, or, where its tokens are positions, name "
-                "their rows and columns by LatentFeatures(..., layout=(rows, columns))."
+                f"shape {tuple(activation.shape)}. Cut the network at a layer with positions, or, where its tokens are "
+                "positions, name their rows and columns by LatentFeatures(..., layout=(rows, columns))."
             )
-    return first, second
+    return cuts[0].detach(), cuts[1].detach()
 
 
 def compared(
@@ -230,15 +238,11 @@ def weights_of(
 
 
 @contextmanager
-def _outputs(modules: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
-    """The outputs of modules, in the order of their calls."""
+def _last_output(module: nn.Module) -> Iterator[list[Tensor]]:
+    """The output of the last call of a module."""
     outputs: list[Tensor] = []
-
-    def record(module: nn.Module, inputs: Any, output: Any) -> None:
-        if isinstance(output, Tensor):
-            outputs.append(output)
-
-    with ExitStack() as stack:
-        for module in modules:
-            stack.callback(module.register_forward_hook(record).remove)
+    handle = module.register_forward_hook(lambda module, inputs, output: outputs.__setitem__(slice(None), [output]))
+    try:
         yield outputs
+    finally:
+        handle.remove()

@@ -146,8 +146,7 @@ def components(
     pair = checked_pair(inputs)
     if len(pair[0]) != 1:
         raise ValueError(f"Expected one pair, of shape (1, channel, height, width) each, got {len(pair[0])} pairs.")
-    first, second = activations_at_cut(similarity, pair)
-    cuts = first[-1], second[-1]
+    cuts = activations_at_cut(similarity, pair)
     correspondence = compared(similarity, cuts, target)[0]
     parts = torch.from_numpy(split(correspondence.double().cpu().numpy(), n_components)).to(correspondence)
     parts = parts[parts.sum((1, 2)).argsort(descending=True, stable=True)]

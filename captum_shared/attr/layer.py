@@ -78,8 +78,8 @@ class LayerSharedAttribution(LayerAttribution, GradientAttribution):
                 layer is not called or gives no tensor.
             RuntimeError: in inference mode.
         """
-        result = PairPass.of(self.forward_func, checked_pair(inputs, differentiable=False), target, self.layer)
-        maps = result.gradients(result.activations)
+        result = PairPass.of(self.forward_func, checked_pair(inputs, differentiable=False), self.layer)
+        maps = result.gradients(self.forward_func, target, result.activations)
         if self.multiplies_by_inputs:
             maps = tuple(one * activation.detach() for one, activation in zip(maps, result.activations, strict=True))
         return maps[0].contiguous(), maps[1].contiguous()

@@ -230,7 +230,7 @@ class ParallelSharedAttribution(GradientAttribution):
             raise TypeError(
                 f"Plain gradients take no {', '.join(arguments)}. Choose another jacobian, or leave it out."
             )
-        maps = PairPass.of(self.forward_func, pair, target).gradients(pair)
+        maps = PairPass.of(self.forward_func, pair).gradients(self.forward_func, target, pair)
         if self.multiplies_by_inputs:
             maps = tuple(one * x.detach() for one, x in zip(maps, pair, strict=True))
         return _finished(maps[0], pair[0]), _finished(maps[1], pair[1])

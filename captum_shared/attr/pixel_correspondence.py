@@ -8,7 +8,8 @@ from captum.log import log_usage
 from torch import Tensor
 
 from captum_shared.attr._captum import TargetType
-from captum_shared.attr.correspondence import activations_at_cut, check_reads_positions, compared, maps_of, weights_of
+from captum_shared.attr.backpropagation import PairPass
+from captum_shared.attr.correspondence import check_reads_positions, checked_cuts, compared, maps_of, weights_of
 from captum_shared.attr.pairs import Pair, checked_pair
 from captum_shared.attr.places import shared_places
 from captum_shared.attr.refinement import refined
@@ -76,26 +77,54 @@ class PixelSharedCorrespondence(GradientAttribution):
             RuntimeError: in inference mode.
         """
         similarity: NeuronSimilarity = self.forward_func
-        pair = checked_pair(inputs)
-        with torch.enable_grad():
-            first, second = activations_at_cut(similarity, pair)
-        cuts = first[-1].detach(), second[-1].detach()
-        correspondence = compared(similarity, cuts, target)
-        weight, _ = weights_of(similarity, cuts[0], target)
-        if not self._refine:
-            mean = similarity.readout.feature_mean.to(cuts[0])
-            shared = shared_places(correspondence, cuts, weight, mean, excitatory=similarity.excitatory)
-            maps = torch.autograd.grad((first[-1], second[-1]), pair, shared)
-            return maps[0].contiguous(), maps[1].contiguous()
-        layer_maps = maps_of(correspondence, cuts)
-        driving = [_driving(layer_map, weight) for layer_map in layer_maps]
-        gradients = torch.autograd.grad((first[-1], second[-1]), pair, driving)
-        image_map = refined(layer_maps[0], pair[0].detach(), gradients[0])
-        return image_map, refined(layer_maps[1], pair[1].detach(), gradients[1])
+        passed = PairPass.of(similarity, checked_pair(inputs), similarity.layer_modules())
+        return (covering_maps if self._refine else backpropagated_places)(passed, similarity, target)
 
     def compute_convergence_delta(self, *args: Any, **kwargs: Any) -> Tensor:
         """There is none: refined maps sum to the agreement that they show."""
         raise NotImplementedError("PixelSharedCorrespondence has no convergence delta.")
+
+
+def covering_maps(passed: PairPass, similarity: NeuronSimilarity, target: TargetType = None) -> Pair:
+    """Compute the maps of :class:`PixelSharedCorrespondence` from a pass that is done.
+
+    Args:
+        passed: the pass, with the activations at both cuts.
+        similarity: the twins.
+        target: the neuron, as anywhere in Captum.
+
+    Returns:
+        Refined maps (image, 1, height, width), not negative, with the sum of the layer maps.
+    """
+    cuts = checked_cuts(similarity, (passed.activations[0], passed.activations[1]))
+    weight, _ = weights_of(similarity, cuts[0], target)
+    layer_maps = maps_of(compared(similarity, cuts, target), cuts)
+    driving = [_driving(layer_map, weight) for layer_map in layer_maps]
+    gradients = torch.autograd.grad(passed.activations, passed.inputs, driving, retain_graph=True)
+    first, second = (
+        refined(layer_map, images.detach(), gradient)
+        for layer_map, images, gradient in zip(layer_maps, passed.inputs, gradients, strict=True)
+    )
+    return first, second
+
+
+def backpropagated_places(passed: PairPass, similarity: NeuronSimilarity, target: TargetType = None) -> Pair:
+    """Compute the maps of ``PixelSharedCorrespondence(similarity, refine=False)`` from a pass that is done.
+
+    Args:
+        passed: the pass, with the activations at both cuts.
+        similarity: the twins.
+        target: the neuron, as anywhere in Captum.
+
+    Returns:
+        Signed maps (image, channel, height, width).
+    """
+    cuts = checked_cuts(similarity, (passed.activations[0], passed.activations[1]))
+    weight, _ = weights_of(similarity, cuts[0], target)
+    mean = similarity.readout.feature_mean.to(cuts[0])
+    shared = shared_places(compared(similarity, cuts, target), cuts, weight, mean, excitatory=similarity.excitatory)
+    first, second = torch.autograd.grad(passed.activations, passed.inputs, shared, retain_graph=True)
+    return first.contiguous(), second.contiguous()
 
 
 def _driving(layer_map: Tensor, weight: Tensor) -> Tensor:

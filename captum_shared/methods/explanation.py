@@ -8,8 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_shared.attr._captum import TargetType
-from captum_shared.attr.pairs import Pair
+from captum_shared.attr.backpropagation import PairPass
+from captum_shared.attr.pairs import Pair, checked_pair
 from captum_shared.attr.similarity import NeuronSimilarity
+from captum_shared.encoders.features import LatentFeatures
 from captum_shared.methods.method import Method
 from captum_shared.methods.registry import DEFAULT_METHODS, methods_by_name
 
@@ -74,8 +76,16 @@ def explain(
         >>> bool((maps["recommended"].shared <= 1).all())
         True
     """
-    explanations = {}
-    for method in methods_by_name(methods):
-        attributions = method.attribute(similarity, inputs, target)
+    chosen, explanations = methods_by_name(methods), {}
+    passed = _shared_pass(similarity, inputs) if sum(method.of_pass is not None for method in chosen) > 1 else None
+    for method in chosen:
+        attributions = method.attribute(similarity, inputs, target, passed=passed)
         explanations[method.name] = Explanation(method, attributions, method.heatmaps(attributions, inputs))
     return explanations
+
+
+def _shared_pass(similarity: NeuronSimilarity, inputs: Pair) -> PairPass:
+    """Run the twins once for all methods that need no more, up to their cuts where they have any."""
+    twins = similarity.image_features, similarity.reference_features
+    cut = all(isinstance(twin, LatentFeatures) for twin in twins)
+    return PairPass.of(similarity, checked_pair(inputs), similarity.layer_modules() if cut else ())

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_shared.attr._captum import TargetType, select_neurons
+from captum_shared.attr.backpropagation import PairPass
 from captum_shared.attr.heatmaps import Kind, heatmap
 from captum_shared.attr.pairs import Pair, checked_pair
 from captum_shared.attr.similarity import NeuronSimilarity
@@ -17,6 +18,9 @@ from captum_shared.encoders.twins import evaluation_mode
 
 Call: TypeAlias = Callable[[NeuronSimilarity, Pair, Tensor], Pair]
 """From a similarity, a pair (images, references) and the neuron of each to signed maps of both."""
+
+OfPass: TypeAlias = Callable[[PairPass, NeuronSimilarity, Tensor], Pair]
+"""The same from a pass of the pair that is done, with the activations at both cuts where there are cuts."""
 
 Family: TypeAlias = Literal["ours", "neuron", "similarity", "second-order", "trivial", "ceiling"]
 """What a method looks at (:data:`LOOKS_AT`)."""
@@ -47,6 +51,7 @@ class Method:
             pixels, or maps of a layer, as also those with one number a position; see
             :func:`~captum_shared.attr.heatmap`.
         title: what it is called above a map, in plain words; the name by default.
+        of_pass: the same from one pass of the pair, where that is all it needs, so that several methods share it.
         passes: how often both images go through the network, forward and backward (as far as the pixels), or None
             where that is not known.
         absolute: whether each of its maps sums to a share, 0 where nothing is shared and at most 1, so that maps of
@@ -72,6 +77,7 @@ class Method:
     call: Call
     kind: Kind = field(kw_only=True)
     title: str = field(default="", kw_only=True)
+    of_pass: OfPass | None = field(default=None, kw_only=True)
     passes: tuple[int, int] | None = field(default=None, kw_only=True)
     absolute: bool = field(default=False, kw_only=True)
     package: str | None = field(default=None, kw_only=True)
@@ -83,13 +89,21 @@ class Method:
             raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, but got {self.kind!r}.")
         object.__setattr__(self, "title", self.title or self.name)
 
-    def attribute(self, similarity: NeuronSimilarity, inputs: Pair, target: TargetType = None) -> Pair:
+    def attribute(
+        self,
+        similarity: NeuronSimilarity,
+        inputs: Pair,
+        target: TargetType = None,
+        *,
+        passed: PairPass | None = None,
+    ) -> Pair:
         """Compute the attributions, signed and as they come.
 
         Args:
             similarity: encoder and readout.
             inputs: the pair (images, references), each (image, channel, height, width).
             target: the neuron, as in Captum: one for all pairs or one a pair.
+            passed: a pass of the pair that is done already, for methods that can use it (``of_pass``).
 
         Returns:
             Attributions of the images and of the references, (image, channel, height, width), of pixels or of a layer.
@@ -104,7 +118,10 @@ class Method:
         neurons = select_neurons(len(pair[0]), similarity.readout.n_neurons, target).to(pair[0].device)
         with evaluation_mode(similarity), torch.enable_grad(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Setting (forward, )?backward hooks")  # Captum's, on every call
-            maps = self.call(similarity, pair, neurons)
+            if passed is None or self.of_pass is None:
+                maps = self.call(similarity, pair, neurons)
+            else:
+                maps = self.of_pass(passed, similarity, neurons)
         self._check(maps, pair)
         first, second = (each.detach().to(images.dtype) for each, images in zip(maps, pair, strict=True))
         return first, second

@@ -6,12 +6,13 @@ from typing import Final, final
 from captum.attr import GuidedBackprop, NoiseTunnel
 from torch import Tensor
 
+from captum_shared.attr.backpropagation import PairPass
 from captum_shared.attr.correspondence import SharedCorrespondence
 from captum_shared.attr.heatmaps import Kind
 from captum_shared.attr.layer import LayerSharedAttribution
 from captum_shared.attr.pairs import Pair
 from captum_shared.attr.parallel import ParallelSharedAttribution
-from captum_shared.attr.pixel_correspondence import PixelSharedCorrespondence
+from captum_shared.attr.pixel_correspondence import PixelSharedCorrespondence, backpropagated_places, covering_maps
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.photographs import mid_grey
 from captum_shared.methods.explained import cut_at_positions
@@ -70,6 +71,19 @@ class Features:
             tensor([1., 0.])
         """
         return lambda similarity, inputs, target: maps(self.of(similarity), inputs, target)
+
+    def gradient_of(self, passed: PairPass, similarity: NeuronSimilarity, target: Tensor) -> Pair:
+        """Compute J_f(x)ᵀh for such features from a pass that is done.
+
+        Args:
+            passed: the pass.
+            similarity: the twins.
+            target: the neuron of each pair.
+
+        Returns:
+            Gradients of the pixels.
+        """
+        return _pair(passed.gradients(self.of(similarity), target, passed.inputs))
 
 
 def gradient(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
@@ -147,11 +161,22 @@ def _record(maps: str, which: str) -> Method:
     name = f"ours-{maps}-{which}" if which else f"ours-{maps}" if maps != "gradient" else "paper"
     shared = f"shared {which} features".replace("  ", " ")
     title = f"{shared}, {title}" if name != "paper" else f"{shared} (the paper's gradient)"
-    return Method(name, "ours", _FEATURES[which].shared_by(call), kind=kind, title=title, passes=passes)
+    features = _FEATURES[which]
+    of_pass = features.gradient_of if maps == "gradient" else None
+    return Method(name, "ours", features.shared_by(call), kind=kind, title=title, of_pass=of_pass, passes=passes)
 
 
 OURS: Final = (
-    Method("recommended", "ours", refined, kind="layer", title="shared places", passes=(1, 1), absolute=True),
+    Method(
+        "recommended",
+        "ours",
+        refined,
+        kind="layer",
+        title="shared places",
+        of_pass=covering_maps,
+        passes=(1, 1),
+        absolute=True,
+    ),
     Method(
         "ours-correspondence",
         "ours",
@@ -167,6 +192,7 @@ OURS: Final = (
         pixels,
         kind="gradient",
         title="shared places, gradient",
+        of_pass=backpropagated_places,
         passes=(1, 1),
     ),
     *(_record(maps, which) for which in _FEATURES for maps in _MAPS),

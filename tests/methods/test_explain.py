@@ -59,3 +59,20 @@ def test_passes_are_as_stated(method: Method, monkeypatch: pytest.MonkeyPatch) -
 def test_titles_tell_the_methods_apart() -> None:
     titles = [method.title for method in METHODS.values()]
     assert len(set(titles)) == len(titles)
+
+
+def test_methods_that_need_one_pass_share_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    similarity, inputs = small_similarity(), pair()
+    names = ["recommended", "paper", "ours-correspondence-pixels", "ours-gradient-excitatory"]
+    alone = {name: METHODS[name].attribute(similarity, inputs, [1, 0]) for name in names}
+    count, forward = [0], LatentFeatures.forward
+
+    def counted(self: LatentFeatures, images: Tensor) -> Tensor:
+        count[0] += 1
+        return forward(self, images)
+
+    monkeypatch.setattr(LatentFeatures, "forward", counted)
+    together = explain(similarity, inputs, [1, 0], methods=names)
+    assert count == [2]
+    for name in names:
+        torch.testing.assert_close(together[name].attributions, alone[name])
