@@ -14,7 +14,8 @@ def table(result: Mapping[str, Any], scores: Sequence[str] | None = None) -> str
         scores: names of the scores to show; by default all that a table shows and that were computed.
 
     Returns:
-        The table: each score with its interval, and seconds per pair.
+        The table: each score with its interval over pairs, the differences from the recommended method (Δ) with their
+        intervals over neurons, and seconds per pair.
 
     Example:
         >>> entry = {"name": "mine", "family": "ours", "seconds_per_pair": 0.5}
@@ -27,15 +28,19 @@ def table(result: Mapping[str, Any], scores: Sequence[str] | None = None) -> str
     if scores is None:
         computed = {name for entry in result["methods"] for name in entry["scores"]}
         scores = [name for name, score in SCORES.items() if score.tabulated and name in computed]
-    rows = [["method", "family", *(SCORES[name].heading for name in scores), "s per pair"]]
+    differing = [name for name in scores if any(name in entry.get("differences", {}) for entry in result["methods"])]
+    headings = [*(SCORES[name].heading for name in scores), *(f"Δ {SCORES[name].title}" for name in differing)]
+    rows = [["method", "family", *headings, "s per pair"]]
     for entry in result["methods"]:
         cells = [_cell(entry["scores"].get(score)) for score in scores]
+        cells += [_cell(entry.get("differences", {}).get(score), sign="+") for score in differing]
         rows.append([entry["name"], entry["family"], *cells, f"{entry['seconds_per_pair']:.3f}"])
     lines = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
-def _cell(score: Mapping[str, float | None] | None) -> str:
+def _cell(score: Mapping[str, float | None] | None, sign: str = "") -> str:
     if score is None or score["value"] is None:
         return "-"
-    return f"{score['value']:.2f} [{score['low']:.2f}, {score['high']:.2f}]"
+    value, low, high = (f"{score[name]:{sign}.2f}" for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"

@@ -20,18 +20,19 @@ from captum_shared._resuming import ResumableFolder, versions
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.evaluation.scores.evidence import Evidence, KnownPairs
-from captum_shared.evaluation.scores.intervals import Interval
+from captum_shared.evaluation.scores.intervals import Interval, bootstrap
 from captum_shared.evaluation.scores.records import SCORES
 from captum_shared.evaluation.tasks.design import Task, Trial
 from captum_shared.evaluation.tasks.preferences import DEFAULT_METHODS, CategoryNeuron, category_neurons
 from captum_shared.methods.method import Method
-from captum_shared.methods.registry import methods_by_name
+from captum_shared.methods.registry import DEFAULT_METHODS, METHODS, methods_by_name
 
 Values: TypeAlias = dict[str, ndarray]
 
 RESULT: Final = "results.json"
 _BATCH: Final = 8
 _SECONDS: Final = "seconds"
+_NEURONS: Final = "neurons"
 PACKAGES: Final = ("captum-shared", "captum", "numpy", "scikit-learn", "torch", "torchvision", "zennit", "grad-cam")
 """What computes a benchmark."""
 
@@ -87,7 +88,9 @@ def run_benchmark(
     Returns:
         What is written: ``task``, ``settings``, ``versions`` and ``methods``, each with ``name``, ``family``,
         ``scores`` (name of the score, then ``value``, ``low`` and ``high`` of its 95 % interval over pairs; None where
-        it is not defined) and ``seconds_per_pair``. The best ``answer_largest`` comes first.
+        it is not defined), ``seconds_per_pair`` and, where the recommended method is among them, ``differences``: by
+        how much ``answer_largest`` and ``mass`` lie above those of the recommended method for the same pairs, with an
+        interval over neurons, each drawn with all its pairs. The best ``answer_largest`` comes first.
 
     Raises:
         ImportError: if a method's package is not installed.
@@ -108,7 +111,7 @@ def run_benchmark(
             indices = range(start, min(start + _BATCH, extent.pairs))
             parts.append(folder.once(f"pairs_{start:05d}", partial(_scored, task, compared, indices, extent)))
             bar.update(len(indices))
-    entries = [_summary(method, parts) for method in compared]
+    entries = [_summary(method, parts) | _differences(method, compared, parts) for method in compared]
     ranked = sorted(entries, key=lambda entry: -(entry["scores"]["answer_largest"]["value"] or 0))
     result = {"task": task.name, "settings": settings, "versions": versions(*PACKAGES), "methods": ranked}
     folder.finish(lambda path: path.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8"))  # type: ignore[arg-type]
@@ -154,7 +157,7 @@ def _scored(task: Task, chosen: Sequence[Method], indices: range, extent: Extent
     pairs = _known_pairs([task.trial(index) for index in indices], task.similarity)
     counts = {needs: sum(index < n_pairs for index in indices) for needs, n_pairs in asdict(extent).items()}
     some = {needs: pairs.first(n_pairs) for needs, n_pairs in counts.items() if n_pairs}
-    values: Values = {}
+    values: Values = {_NEURONS: pairs.neurons.numpy()}
     for method in chosen:
         start = time.perf_counter()
         attributions = method.attribute(task.similarity, pairs.inputs, pairs.neurons)
@@ -179,18 +182,32 @@ def _known_pairs(trials: Sequence[Trial], similarity: NeuronSimilarity) -> Known
 
 def _summary(method: Method, parts: Sequence[Values]) -> dict[str, Any]:
     """The entry of a method in ``results.json``."""
-
-    def values_of(name: str) -> Tensor | None:
-        values = [part[key] for part in parts if (key := f"{method.name}/{name}") in part]
-        return torch.from_numpy(np.concatenate(values)) if values else None
-
-    scores = {name: score.interval(values) for name, score in SCORES.items() if (values := values_of(name)) is not None}
+    computed = {name: values for name in SCORES if (values := _values(f"{method.name}/{name}", parts)) is not None}
     return {
         "name": method.name,
         "family": method.family,
-        "scores": {name: _json(interval) for name, interval in scores.items()},
+        "scores": {name: _json(SCORES[name].interval(values)) for name, values in computed.items()},
         "seconds_per_pair": float(np.median(np.concatenate([part[f"{method.name}/{_SECONDS}"] for part in parts]))),
     }
+
+
+def _differences(method: Method, compared: Sequence[Method], parts: Sequence[Values]) -> dict[str, Any]:
+    """How a method differs from the recommended one, if that is among those compared."""
+    recommended = METHODS[DEFAULT_METHODS[0]]
+    if method == recommended or recommended not in compared:
+        return {}
+    neurons, differences = _values(_NEURONS, parts), {}
+    for name in [score.name for score in SCORES.values() if score.differs]:
+        own, other = (_values(f"{each.name}/{name}", parts) for each in (method, recommended))
+        if own is not None and other is not None:
+            differences[name] = _json(bootstrap(own - other, neurons))
+    return {"differences": differences}
+
+
+def _values(name: str, parts: Sequence[Values]) -> Tensor | None:
+    """The values of all pairs, or None if there are none."""
+    values = [part[name] for part in parts if name in part]
+    return torch.from_numpy(np.concatenate(values)) if values else None
 
 
 def _json(interval: Interval) -> dict[str, float | None]:

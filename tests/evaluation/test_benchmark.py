@@ -192,6 +192,29 @@ class TestScores:
         assert "| - |" in table(result)
         assert "NaN" not in (tmp_path / "out" / "results.json").read_text()
 
+    def test_every_other_method_is_compared_with_the_recommended(self, task: Task, tmp_path: Path) -> None:
+        result = run(task, tmp_path / "out", ["random", "recommended", "paper"])
+        assert list(entry(result, "recommended")) == ["name", "family", "scores", "seconds_per_pair"]
+        pairs, _, regions, neurons = inputs(11)
+        recommended, *others = (
+            recovery_scores(torch.stack(METHODS[name].maps(task.similarity, pairs, neurons), 1), regions)
+            for name in ("recommended", "random", "paper")
+        )
+        for name, scores in zip(("random", "paper"), others, strict=True):
+            differences = entry(result, name)["differences"]
+            assert list(differences) == ["answer_largest", "mass"]
+            for score, found in differences.items():
+                difference = (scores[score] - recommended[score]).mean(1)
+                assert found["value"] == pytest.approx(float(difference.mean()), abs=1e-9)
+                means = [float(difference[neurons == neuron].mean()) for neuron in range(4)]
+                assert min(means) - 1e-9 <= found["low"] <= found["high"] <= max(means) + 1e-9
+        assert "| Δ answer largest | Δ mass | s per pair |" in table(result)
+
+    def test_the_recommended_method_has_to_be_there(self, task: Task, tmp_path: Path) -> None:
+        own = Method("recommended", "ours", loudest, kind="gradient")  # by its name alone
+        result = run(task, tmp_path / "out", ["random", own])
+        assert not any("differences" in each for each in result["methods"])
+
     def test_nothing_of_the_network_changes(self, task: Task, tmp_path: Path) -> None:
         state = {name: value.clone() for name, value in task.similarity.state_dict().items()}
         run(task, tmp_path / "out", controls=2, faithful=2, sanity=2)

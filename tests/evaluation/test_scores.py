@@ -279,6 +279,45 @@ def test_no_pairs_are_refused() -> None:
         bootstrap(torch.zeros(0))
 
 
+class TestGroups:
+    def test_by_hand(self) -> None:
+        """Of two groups with means 0 and 1, a quarter of all draws hold one alone."""
+        scores, groups = torch.tensor([0.0, 0.0, 0.0, 1.0]), torch.tensor([7, 7, 7, 2])
+        assert bootstrap(scores, groups) == Interval(0.25, 0.0, 1.0)
+
+    def test_a_group_brings_all_its_pairs(self) -> None:
+        """Every group has the same mean, whatever is in it."""
+        scores = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 0.0], [1.0, 1.0], [torch.nan, 0.5]])
+        found = bootstrap(scores, torch.tensor([0, 0, 1, 1, 2]))
+        assert tuple(found) == pytest.approx((0.5, 0.5, 0.5))
+
+    def test_every_pair_a_group_is_no_group(self) -> None:
+        scores = seeded(4, 30, 2)
+        assert tuple(bootstrap(scores, torch.arange(30))) == pytest.approx(tuple(bootstrap(scores)), rel=1e-12)
+
+    def test_the_slowest_way(self) -> None:
+        """Groups drawn one by one, their pairs put side by side."""
+        scores, groups = seeded(6, 20), torch.arange(20) % 6
+        times = np.random.default_rng(3).multinomial(6, np.full(6, 1 / 6), size=2000)
+        means = []
+        for drawn in times:
+            pairs = [scores[groups == group] for group in range(6) for _ in range(drawn[group])]
+            means.append(float(torch.cat(pairs).mean()))
+        expected = (float(scores.mean()), *np.quantile(means, [0.025, 0.975]))
+        assert tuple(bootstrap(scores, groups, seed=3)) == pytest.approx(expected, rel=1e-12)
+
+    def test_pairs_that_are_alike_widen_the_interval(self) -> None:
+        groups = torch.arange(120) % 12
+        scores = seeded(9, 12)[groups] + 0.1 * seeded(10, 120)
+        alone, together = bootstrap(scores), bootstrap(scores, groups)
+        assert together.high - together.low > 2 * (alone.high - alone.low)
+
+    @pytest.mark.usefixtures("as_installed")
+    def test_one_group_a_pair_is_needed(self) -> None:
+        with pytest.raises(ValueError, match="one group for each of 3 pairs"):
+            bootstrap(torch.zeros(3), torch.zeros(2).long())
+
+
 def test_intensity_by_hand() -> None:
     shared, unshared = torch.tensor([3.0, 1.0]), torch.tensor([1.0, 0.0])
     found = bootstrap_auroc(shared, unshared)

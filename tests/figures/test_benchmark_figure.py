@@ -31,6 +31,17 @@ def result_of(**scores: list[tuple[float, float, float] | None]) -> dict[str, An
 
 
 class TestShown:
+    def test_differences_stand_beside_the_scores(self) -> None:
+        result = result_of(mass=[(0.584, 0.5, 0.6), (0.3, 0.2, 0.4), None])
+        result["methods"][1]["differences"] = {"mass": {"value": -0.284, "low": -0.32, "high": 0.004}}
+        assert table(result, ["mass"]).splitlines() == [
+            "| method | family | mass | Δ mass | s per pair |",
+            "|---|---|---|---|---|",
+            "| ours-0 | ours | 0.58 [0.50, 0.60] | - | 0.000 |",
+            "| neuron-1 | neuron | 0.30 [0.20, 0.40] | -0.28 [-0.32, +0.00] | 0.250 |",
+            "| ceiling-2 | ceiling | - | - | 0.500 |",
+        ]
+
     def test_the_table(self) -> None:
         result = result_of(mass=[(0.584, 0.5, 0.6), None, (1.0, 1.0, 1.0)], answer_vs_neither=[(0.1, 0.0, 0.2)] * 3)
         del result["methods"][2]["scores"]["answer_vs_neither"]

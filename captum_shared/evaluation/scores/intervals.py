@@ -1,10 +1,10 @@
-"""Means and areas with intervals, by resampling the pairs."""
+"""Means and areas with intervals, by resampling the pairs or what they have in common."""
 
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
@@ -30,33 +30,44 @@ class Interval(NamedTuple):
     high: float
 
 
-def bootstrap(values: Float[Tensor, "pair ..."], *, seed: int = 0) -> Interval:
-    """Average a score over pairs, with a percentile interval from 2000 resamplings of the pairs.
+def bootstrap(
+    values: Float[Tensor, "pair ..."], groups: Int[Tensor, " pair"] | None = None, *, seed: int = 0
+) -> Interval:
+    """Average a score over pairs, with a percentile interval from 2000 resamplings of the pairs, or of their groups.
 
     Both images of a pair are drawn together, as they are not independent. For one seed and number of pairs the same
     pairs are drawn, so the interval of the difference of two methods is that of the difference of their scores.
 
     Args:
         values: scores, pair first; those of both images, or of several neurons, may follow on further axes.
+        groups: what pairs have in common, such as the number of their neuron. As many groups are drawn as there are,
+            each with all its pairs. By default each pair is drawn by itself.
         seed: of the resampling.
 
     Returns:
         The mean of all values that are not NaN, and its interval; all NaN if there are none.
 
     Raises:
-        ValueError: if there are no pairs.
+        ValueError: if there are no pairs, or not one group for each.
 
     Example:
         >>> bootstrap(torch.tensor([1.0, 1.0, torch.nan]))
         Interval(value=1.0, low=1.0, high=1.0)
+        >>> bootstrap(torch.tensor([0.0, 1.0, 0.0, 1.0]), torch.tensor([0, 0, 1, 1]))
+        Interval(value=0.5, low=0.5, high=0.5)
     """
     if len(values) == 0:
         raise ValueError("Expected the scores of at least one pair, but got none.")
+    if groups is not None and groups.shape != values.shape[:1]:
+        raise ValueError(f"Expected one group for each of {len(values)} pairs, but got shape {tuple(groups.shape)}.")
     rows = values.detach().reshape(len(values), -1).double().cpu().numpy()
     sums, counts = np.nansum(rows, axis=1), (~np.isnan(rows)).sum(axis=1)
     if not counts.any():
         return Interval(np.nan, np.nan, np.nan)
-    drawn = _times_drawn(len(rows), np.random.default_rng(seed))
+    if groups is not None:
+        _, group = np.unique(groups.cpu().numpy(), return_inverse=True)
+        sums, counts = np.bincount(group, sums), np.bincount(group, counts)
+    drawn = _times_drawn(len(sums), np.random.default_rng(seed))
     sizes = drawn @ counts
     means = (drawn @ sums)[sizes > 0] / sizes[sizes > 0]
     return _interval(sums.sum() / counts.sum(), means)
@@ -94,7 +105,7 @@ def bootstrap_auroc(
 
 
 def _times_drawn(n_pairs: int, rng: np.random.Generator) -> Float[ndarray, "resample pair"]:
-    """How often each pair is drawn, in as many draws with replacement as there are pairs."""
+    """How often each pair (or group) is drawn, in as many draws with replacement as there are of them."""
     return rng.multinomial(n_pairs, np.full(n_pairs, 1 / n_pairs), size=_RESAMPLES).astype(np.float64)
 
 

@@ -35,6 +35,7 @@ class Score:
         direction: whether the ``"higher"`` or the ``"lower"`` value is the better one.
         interval: from the values of all pairs to the score and its interval.
         tabulated: whether tables show it unless they are asked for others.
+        differs: whether a benchmark also gives the difference of each method from the recommended one, pair by pair.
 
     Example:
         >>> SCORES["network_randomised"].heading
@@ -49,6 +50,7 @@ class Score:
     direction: Literal["higher", "lower"] = field(default="higher", kw_only=True)
     interval: Callable[[Tensor], Interval] = field(default=bootstrap, kw_only=True)
     tabulated: bool = field(default=True, kw_only=True)
+    differs: bool = field(default=False, kw_only=True)
 
     @property
     def heading(self) -> str:
@@ -109,8 +111,8 @@ def reference_swapped(evidence: Evidence) -> Tensor:
 
 
 _RECORDS: Final = (
-    Score("answer_largest", "answer largest", recovered("answer_largest"), chance=0.25),
-    Score("mass", "mass", recovered("mass")),
+    Score("answer_largest", "answer largest", recovered("answer_largest"), chance=0.25, differs=True),
+    Score("mass", "mass", recovered("mass"), differs=True),
     Score("answer_vs_own_driver", "answer vs own driver", recovered("answer_vs_own_driver"), chance=0.5),
     Score(
         "answer_vs_shared_nondriver", "answer vs shared nondriver", recovered("answer_vs_shared_nondriver"), chance=0.5
