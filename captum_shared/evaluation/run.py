@@ -25,7 +25,8 @@ from captum_shared.evaluation.scores.records import SCORES
 from captum_shared.evaluation.tasks.design import Task, Trial
 from captum_shared.evaluation.tasks.preferences import DEFAULT_METHODS, CategoryNeuron, category_neurons
 from captum_shared.methods.method import Method
-from captum_shared.methods.registry import DEFAULT_METHODS, METHODS, methods_by_name
+from captum_shared.methods.ours import RECOMMENDED
+from captum_shared.methods.registry import methods_by_name
 
 Values: TypeAlias = dict[str, ndarray]
 
@@ -193,12 +194,11 @@ def _summary(method: Method, parts: Sequence[Values]) -> dict[str, Any]:
 
 def _differences(method: Method, compared: Sequence[Method], parts: Sequence[Values]) -> dict[str, Any]:
     """How a method differs from the recommended one, if that is among those compared."""
-    recommended = METHODS[DEFAULT_METHODS[0]]
-    if method == recommended or recommended not in compared:
+    if method == RECOMMENDED or RECOMMENDED not in compared:
         return {}
     neurons, differences = _values(_NEURONS, parts), {}
     for name in [score.name for score in SCORES.values() if score.differs]:
-        own, other = (_values(f"{each.name}/{name}", parts) for each in (method, recommended))
+        own, other = (_values(f"{each.name}/{name}", parts) for each in (method, RECOMMENDED))
         if own is not None and other is not None:
             differences[name] = _json(bootstrap(own - other, neurons))
     return {"differences": differences}

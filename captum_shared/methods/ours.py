@@ -166,17 +166,20 @@ def _record(maps: str, which: str) -> Method:
     return Method(name, "ours", features.shared_by(call), kind=kind, title=title, of_pass=of_pass, passes=passes)
 
 
+RECOMMENDED: Final = Method(
+    "recommended",
+    "ours",
+    refined,
+    kind="layer",
+    title="shared places",
+    of_pass=covering_maps,
+    passes=(1, 1),
+    absolute=True,
+)
+"""What every other method is compared with."""
+
 OURS: Final = (
-    Method(
-        "recommended",
-        "ours",
-        refined,
-        kind="layer",
-        title="shared places",
-        of_pass=covering_maps,
-        passes=(1, 1),
-        absolute=True,
-    ),
+    RECOMMENDED,
     Method(
         "ours-correspondence",
         "ours",
