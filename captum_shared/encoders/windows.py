@@ -1,0 +1,121 @@
+r"""Features of single places of an image, and how they scatter about those of the whole image.
+
+.. math::
+    x_p &= \text{mean of } a - m \text{ over a window around } p \\
+    S &= \operatorname{mean}_{i, p} \, (x_{ip} - v_i)(x_{ip} - v_i)^\top, \qquad v_i = f(x_i) - m
+
+with a the activation at the cut, f the latent features, m their mean. It takes images alone, no responses.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from captum_shared.encoders.features import LatentFeatures
+
+WINDOW = 1 / 3
+"""Side of the window, as a share of that of the activation: chosen on data on which nothing is reported
+(``benchmarks/ablation.py``), where 1/5 and 1/2 do about as well."""
+
+_MOST_ROWS = 9
+"""Of more rows or columns every second, third ... counts for the scatter: windows of neighbours overlap."""
+
+
+def local_features(
+    activation: Float[Tensor, "image feature row column"], mean: Float[Tensor, " feature"], window: float = WINDOW
+) -> Float[Tensor, "image position feature"]:
+    r"""Average the centred activation over a window around each position: :math:`x_p`.
+
+    Args:
+        activation: at the cut, a.
+        mean: m, in the unit of the activation.
+        window: side of the window as a share of the activation's, at least 0; rounded to the nearest odd number of
+            positions (up where there are two), and cut off at the border.
+
+    Returns:
+        Features of every position, row by row.
+
+    Example:
+        >>> local_features(torch.tensor([[[[1.0, 2.0, 6.0]]]]), torch.zeros(1), window=1.0)[0, :, 0]
+        tensor([1.5000, 3.0000, 4.0000])
+    """
+    sides = [2 * int(window * side / 2) + 1 for side in activation.shape[2:]]
+    halves = [side // 2 for side in sides]
+    centered = activation - mean[:, None, None]
+    return functional.avg_pool2d(centered, sides, 1, halves, count_include_pad=False).flatten(2).mT
+
+
+@final
+class LocalScatter:
+    """Gathers S batch by batch, in float64: feature x feature numbers, however many images there are.
+
+    Example:
+        >>> gathered = LocalScatter()
+        >>> gathered.add(torch.tensor([[[[1.0, 5.0]]]]))  # windows of one position
+        >>> gathered.add(torch.tensor([[[[2.0, 2.0]]]]))
+        >>> gathered.mean
+        tensor([[2.]], dtype=torch.float64)
+    """
+
+    def __init__(self) -> None:
+        self._sum: Tensor | None = None
+        self._n_places = 0
+
+    def add(self, activation: Tensor) -> None:
+        """Add images.
+
+        Args:
+            activation: at the cut, (image, feature, row, column); one without positions is passed over.
+        """
+        if activation.ndim != 4:
+            return
+        rows, columns = (-(-side // _MOST_ROWS) for side in activation.shape[2:])
+        whole = activation.mean((2, 3))
+        places = local_features(activation, torch.zeros_like(whole[0])).mT.reshape(activation.shape)
+        apart = (places[:, :, ::rows, ::columns].flatten(2).mT - whole[:, None]).flatten(0, 1).double()
+        added = apart.mT @ apart
+        self._sum = added if self._sum is None else self._sum + added
+        self._n_places += len(apart)
+
+    @property
+    def mean(self) -> Float[Tensor, "feature feature"] | None:
+        """S, on the device of the activations; None if there were no places."""
+        return None if self._sum is None else self._sum / self._n_places
+
+
+@torch.no_grad()
+def local_scatter(
+    features: LatentFeatures, images: Float[Tensor, "image channel height width"], *, batch_size: int = 32
+) -> Float[Tensor, "feature feature"]:
+    """Compute S of images, for :meth:`~captum_shared.LinearReadout.with_examples`.
+
+    Args:
+        features: the encoder, cut at a layer with positions.
+        images: inputs of it, at least one.
+        batch_size: how many pass through the network at a time.
+
+    Returns:
+        S, symmetric and positive semi-definite, in float64.
+
+    Raises:
+        ValueError: if the layer has no positions, or there are no images.
+
+    Example:
+        >>> features = LatentFeatures(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3)), "0")
+        >>> local_scatter(features, torch.rand(5, 3, 12, 12)).shape
+        torch.Size([4, 4])
+    """
+    gathered = LocalScatter()
+    for batch in torch.split(images, batch_size):
+        gathered.add(features.activation(batch))
+    if gathered.mean is None:
+        raise ValueError(
+            f"Expected images, and a layer with positions in rows and columns, but {len(images)} images at layer "
+            f"{features.layer!r} have none. Cut the network at a convolution."
+        )
+    return gathered.mean
