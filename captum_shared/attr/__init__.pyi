@@ -6,14 +6,13 @@ from .heatmaps import Kind, heatmap, rank_correlation
 from .layer import LayerSharedAttribution
 from .parallel import ParallelSharedAttribution
 from .pixel_correspondence import PixelSharedCorrespondence
-from .places import SHARPNESS, WINDOW, local_drive, local_features
+from .places import SHARPNESS, Population, agreement, corresponding, local_drive
 from .projection import SharedProjection
 from .references import Match, ReferenceBank
 from .similarity import NeuronSimilarity
 
 __all__ = [
     "SHARPNESS",
-    "WINDOW",
     "Backpropagation",
     "Components",
     "Kind",
@@ -22,14 +21,16 @@ __all__ = [
     "NeuronSimilarity",
     "ParallelSharedAttribution",
     "PixelSharedCorrespondence",
+    "Population",
     "ReferenceBank",
     "SharedCorrespondence",
     "SharedProjection",
+    "agreement",
     "backpropagate",
     "components",
+    "corresponding",
     "heatmap",
     "local_drive",
-    "local_features",
     "neuron_similarity",
     "pairwise_similarity",
     "rank_correlation",

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from captum_shared.attr._captum import TargetType, select_neurons
 from captum_shared.attr.pairs import Pair, checked_pair
-from captum_shared.attr.places import corresponding, local_features
+from captum_shared.attr.places import Population, corresponding
 from captum_shared.attr.similarity import NeuronSimilarity, warn_if_uncentered
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.twins import evaluation_mode
+from captum_shared.encoders.windows import local_features
 
 
 @final
@@ -197,10 +198,11 @@ def compared(
     Returns:
         The correspondence.
     """
-    weight, population = weights_of(similarity, cuts[0], target)
-    mean = similarity.readout.feature_mean.to(cuts[0])
+    readout = similarity.readout
+    neurons = select_neurons(len(cuts[0]), readout.n_neurons, target).to(cuts[0].device)
+    mean = readout.feature_mean.to(cuts[0])
     first, second = (local_features(activation, mean) for activation in cuts)
-    return corresponding(first, second, weight, population)
+    return corresponding(first, second, Population.of(readout, cuts[0]), neurons)
 
 
 def maps_of(compared: Float[Tensor, "image position reference_position"], cuts: Pair) -> Pair:

@@ -22,8 +22,8 @@ from torch import Tensor
 from captum_shared.attr._captum import TargetType
 from captum_shared.attr.correspondence import activations_at_cut, check_reads_positions, compared
 from captum_shared.attr.pairs import Pair, checked_pair
-from captum_shared.attr.places import local_features
 from captum_shared.attr.similarity import NeuronSimilarity, warn_if_uncentered
+from captum_shared.encoders.windows import local_features
 
 MOST: Final = 6
 """The most components that are chosen automatically: more cannot be told apart by their colours."""

@@ -1,91 +1,147 @@
 r"""The mathematics of correspondence: which place of one image shares what with which place of the other.
 
-Pooling hides where a shared feature is. Here the two images are compared place by place, with a and a' the
-activations at the cut of image and reference, m the readout's ``feature_mean``, w the weights of the neuron and W
-those of all neurons of the readout:
+Pooling hides where a shared feature is. Here the two images are compared place by place, in their features
+:math:`x_p` (:mod:`captum_shared.encoders.windows`) and in what the whole population of neurons, with the weights W,
+makes of them. :math:`e_i` is what the readout predicts for example i, an image that it knows, and S how local
+predictions scatter about that of their image (:meth:`~captum_shared.LinearReadout.with_examples`):
 
 .. math::
-    x_p &= \text{mean of } a - m \text{ over a window around } p \\
-    D(p) &= [w \cdot x_p]_+ \,/\, \textstyle\sum_{q} [w \cdot x_q]_+ \\
-    A(p, q) &= \big[\cos_+(x_p, x'_q) \, \cos_+(W x_p, W x'_q)\big]^\gamma \\
+    r_p &= W x_p \\
+    y_p &= \tfrac12 r_p + \tfrac12 \sum_i \pi_{pi} \, e_i, \qquad
+        \pi_{pi} \propto \exp\big(-\tfrac12 (r_p - e_i)^\top S^{-1} (r_p - e_i)\big) \\
+    D(p) &= [y_{pk}]_+ \,/\, \textstyle\sum_{q} [y_{qk}]_+ \\
+    A(p, q) &= \big[\cos_+^2(S^{-1/2} y_p, S^{-1/2} y'_q) \, \cos_+(x_p, x'_q)\big]^\gamma \\
     C(p, q) &= D(p) \, A(p, q) \, D'(q)
 
-D is the share of the neuron's drive that comes from a place; A, between 0 and 1, how well two places agree, in their
-features and in what the whole population makes of them; C their correspondence.
+A place is read half by itself and half as the images that it could be a place of, since a single place predicts
+poorly (:math:`\pi` is the probability of each, given the prediction). D is the share of neuron k's drive that comes
+from a place; A, between 0 and 1, how well two places agree; C their correspondence. A readout that knows no examples
+has :math:`y_p = r_p` and S = 1.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import final
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-WINDOW = 1 / 3
-"""Side of the window, as a share of that of the activation: chosen on data on which nothing is reported
-(``benchmarks/ablation.py``), where 1/5 and 1/2 do about as well."""
+from captum_shared.neurons.readout import LinearReadout
 
-SHARPNESS = 3.0
-"""Exponent of the agreement: chosen on data on which nothing is reported (``benchmarks/ablation.py``), where 2 to 6 do
-about as well. More of it makes maps sharper, and what is shared but drives weakly stronger in them."""
+SHARPNESS = 2.0
+"""Exponent of the agreement: chosen on data on which nothing is reported (``benchmarks/ablation.py``), where 1.5 to 3
+do about as well. More of it makes maps sharper, and what is shared but drives weakly stronger in them."""
+
+_SHRINKAGE = 0.1
+"""How far S is drawn to its diagonal."""
 
 
-def local_features(
-    activation: Float[Tensor, "image feature row column"], mean: Float[Tensor, " feature"], window: float = WINDOW
-) -> Float[Tensor, "image position feature"]:
-    r"""Average the centred activation over a window around each position: :math:`x_p`.
+@final
+@dataclass(frozen=True)
+class Population:
+    """All neurons of a readout, as they read single places.
 
-    Args:
-        activation: at the cut, a.
-        mean: m, in the unit of the activation.
-        window: side of the window as a share of the activation's, at least 0; rounded to the nearest odd number of
-            positions (up where there are two), and cut off at the border.
-
-    Returns:
-        Features of every position, row by row.
-
-    Example:
-        >>> local_features(torch.tensor([[[[1.0, 2.0, 6.0]]]]), torch.zeros(1), window=1.0)[0, :, 0]
-        tensor([1.5000, 3.0000, 4.0000])
+    Attributes:
+        weight: W; its unit has no effect.
+        examples: e, or None if the readout knows none.
+        whitening: :math:`S^{-1/2}` but for a rotation, or None with no examples.
     """
-    sides = [2 * int(window * side / 2) + 1 for side in activation.shape[2:]]
-    halves = [side // 2 for side in sides]
-    centered = activation - mean[:, None, None]
-    return functional.avg_pool2d(centered, sides, 1, halves, count_include_pad=False).flatten(2).mT
+
+    weight: Float[Tensor, "neuron feature"]
+    examples: Float[Tensor, "example neuron"] | None = None
+    whitening: Float[Tensor, "neuron neuron"] | None = None
+
+    @classmethod
+    def of(cls, readout: LinearReadout, like: Tensor) -> Population:
+        """Take the neurons of a readout.
+
+        Args:
+            readout: the readout.
+            like: a tensor of the dtype and on the device that it is for.
+
+        Returns:
+            The population.
+
+        Example:
+            >>> readout = LinearReadout([[2.0]]).with_examples(torch.tensor([[1.0], [3.0]]), torch.tensor([[0.25]]))
+            >>> Population.of(readout, torch.zeros(1))
+            Population(weight=tensor([[1.]]), examples=tensor([[1.],
+                    [3.]]), whitening=tensor([[2.]]))
+        """
+        largest = readout.weight.abs().max()
+        largest = torch.where(largest > 0, largest, 1)
+        weight = (readout.weight / largest).to(like)
+        if readout.examples is None or readout.scatter is None:
+            return cls(weight)
+        scatter = readout.scatter.double() / largest.double() ** 2
+        return cls(weight, (readout.examples / largest).to(like), _whitening(scatter).to(like))
+
+    def read(self, features: Float[Tensor, "image position feature"]) -> Float[Tensor, "image position neuron"]:
+        """Read every place: y.
+
+        Args:
+            features: :math:`x_p`.
+
+        Returns:
+            What all neurons make of it.
+
+        Example:
+            >>> examples, one = torch.tensor([[0.0], [9.0]]), torch.eye(1)
+            >>> Population(one, examples, one).read(torch.tensor([[[8.0]]]))  # half 8, half 9
+            tensor([[[8.5000]]])
+        """
+        predicted = features @ self.weight.T
+        if self.examples is None:
+            return predicted
+        known = self.whitened(self.examples)
+        distances = known.square().sum(1) / 2 - self.whitened(predicted) @ known.T  # but for what all have in common
+        return (predicted + torch.softmax(-distances, -1) @ self.examples) / 2
+
+    def whitened(self, answers: Float[Tensor, "*place neuron"]) -> Float[Tensor, "*place neuron"]:
+        """Measure answers in units of how local predictions scatter.
+
+        Args:
+            answers: y, or predictions.
+
+        Returns:
+            Answers whose distances and angles are those of :math:`S^{-1/2} y`.
+        """
+        return answers if self.whitening is None else answers @ self.whitening.T
 
 
 def local_drive(
-    features: Float[Tensor, "image position feature"], weight: Float[Tensor, "image feature"]
+    answers: Float[Tensor, "image position neuron"], neurons: Int[Tensor, " image"]
 ) -> Float[Tensor, "image position"]:
     r"""Tell which share of the neuron's drive comes from each position: D.
 
     Args:
-        features: of every position, :math:`x_p`.
-        weight: the readout weights w, one row a pair.
+        answers: of all neurons at every position, :math:`y_p`.
+        neurons: the neuron of each pair.
 
     Returns:
         Shares, which sum to 1; all 0 where no position drives the neuron.
 
     Example:
-        >>> local_drive(torch.tensor([[[3.0], [1.0], [-2.0]]]), torch.ones(1, 1))
+        >>> local_drive(torch.tensor([[[3.0], [1.0], [-2.0]]]), torch.tensor([0]))
         tensor([[0.7500, 0.2500, 0.0000]])
     """
-    return _shares((features @ weight[:, :, None])[:, :, 0].clamp(min=0))
+    return _shares(answers[torch.arange(len(answers)), :, neurons].clamp(min=0))
 
 
 def agreement(
-    image_features: Float[Tensor, "image position feature"],
-    reference_features: Float[Tensor, "image reference_position feature"],
-    population: Float[Tensor, "neuron feature"],
+    features: tuple[Float[Tensor, "image position feature"], Float[Tensor, "image position2 feature"]],
+    answers: tuple[Float[Tensor, "image position neuron"], Float[Tensor, "image position2 neuron"]],
     *,
     sharpness: float = SHARPNESS,
-) -> Float[Tensor, "image position reference_position"]:
+) -> Float[Tensor, "image position position2"]:
     r"""Compare every position of the image with every position of the reference: A.
 
     Args:
-        image_features: :math:`x_p`.
-        reference_features: :math:`x'_q`.
-        population: readout weights W of all neurons.
+        features: of image and reference, :math:`x_p` and :math:`x'_q`.
+        answers: of all neurons to either, whitened.
         sharpness: the exponent γ, above 0.
 
     Returns:
@@ -94,39 +150,39 @@ def agreement(
 
     Example:
         >>> x = torch.tensor([[[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]]])
-        >>> agreement(x[:, :1], x, torch.eye(2), sharpness=1.0)
-        tensor([[[1.0000, 0.5000, 0.0000]]])
+        >>> agreement((x[:, :1], x), (x[:, :1], x), sharpness=1.0)
+        tensor([[[1.0000, 0.3536, 0.0000]]])
     """
-    alike = _cosine(image_features, reference_features)
-    answered_alike = _cosine(image_features @ population.T, reference_features @ population.T)
-    return (alike * answered_alike) ** sharpness
+    return (_cosine(*answers).square() * _cosine(*features)) ** sharpness
 
 
 def corresponding(
     image_features: Float[Tensor, "image position feature"],
     reference_features: Float[Tensor, "image reference_position feature"],
-    weight: Float[Tensor, "image feature"],
-    population: Float[Tensor, "neuron feature"],
+    population: Population,
+    neurons: Int[Tensor, " image"],
 ) -> Float[Tensor, "image position reference_position"]:
     """Compute how much every position of the image shares with every position of the reference: C.
 
     Args:
         image_features: :math:`x_p`.
         reference_features: :math:`x'_q`.
-        weight: the readout weights w, one row a pair.
-        population: readout weights W of all neurons.
+        population: all neurons.
+        neurons: the neuron of each pair.
 
     Returns:
         The correspondence, not negative, with a sum of at most 1 a pair.
 
     Example:
-        >>> x = torch.tensor([[[3.0, 0.0], [0.0, 1.0]]])
-        >>> corresponding(x, x, torch.ones(1, 2), torch.eye(2))
-        tensor([[[0.5625, 0.0000],
-                 [0.0000, 0.0625]]])
+        >>> x = torch.tensor([[[3.0, 0.0], [1.0, 1.0]]])
+        >>> corresponding(x, x, Population(torch.eye(2)), torch.tensor([0]))
+        tensor([[[0.5625, 0.0234],
+                 [0.0234, 0.0625]]])
     """
-    first, second = (local_drive(features, weight) for features in (image_features, reference_features))
-    return first[:, :, None] * agreement(image_features, reference_features, population) * second[:, None]
+    features = image_features, reference_features
+    first, second = (population.read(each) for each in features)
+    agreed = agreement(features, (population.whitened(first), population.whitened(second)))
+    return local_drive(first, neurons)[:, :, None] * agreed * local_drive(second, neurons)[:, None]
 
 
 def shared_places(
@@ -168,6 +224,15 @@ def shared_places(
     weighed = first * (correspondence @ second), second * (correspondence.mT @ first)
     image, reference = (each.mT.reshape(like.shape) for each, like in zip(weighed, activations, strict=True))
     return image, reference
+
+
+def _whitening(scatter: Tensor) -> Tensor:
+    """A root of the inverse of S, drawn to its diagonal; neurons that predict the same everywhere stay as they are."""
+    variances = scatter.diagonal()
+    diagonal = torch.diag(torch.where(variances > 0, _SHRINKAGE * variances, 1))
+    factor = torch.linalg.cholesky((1 - _SHRINKAGE) * scatter + diagonal)
+    whitening: Tensor = torch.linalg.solve_triangular(factor, torch.eye(len(factor)).to(factor), upper=False)
+    return whitening
 
 
 def _cosine(first: Tensor, second: Tensor) -> Tensor:

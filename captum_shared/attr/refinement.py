@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from captum_shared.attr.places import WINDOW
+from captum_shared.encoders.windows import WINDOW
 
 _SIDE: Final = 64  # pixels of the longer side of the image in which the filter is fitted; 32 to 112 do as well
 _ROOT: Final = 3  # 2 to 4 do as well

@@ -9,6 +9,8 @@ with a the activation at the cut, f the latent features, m their mean. It takes 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import final
 
 import torch
@@ -72,7 +74,7 @@ class LocalScatter:
         Args:
             activation: at the cut, (image, feature, row, column); one without positions is passed over.
         """
-        if activation.ndim != 4:
+        if activation.ndim != 4 or len(activation) == 0:
             return
         rows, columns = (-(-side // _MOST_ROWS) for side in activation.shape[2:])
         whole = activation.mean((2, 3))
@@ -88,34 +90,26 @@ class LocalScatter:
         return None if self._sum is None else self._sum / self._n_places
 
 
-@torch.no_grad()
-def local_scatter(
-    features: LatentFeatures, images: Float[Tensor, "image channel height width"], *, batch_size: int = 32
-) -> Float[Tensor, "feature feature"]:
-    """Compute S of images, for :meth:`~captum_shared.LinearReadout.with_examples`.
+@contextmanager
+def local_scatter(features: LatentFeatures) -> Iterator[LocalScatter]:
+    """Gather S of all images that an encoder sees meanwhile, for :meth:`~captum_shared.LinearReadout.with_examples`.
 
     Args:
-        features: the encoder, cut at a layer with positions.
-        images: inputs of it, at least one.
-        batch_size: how many pass through the network at a time.
+        features: the encoder.
 
-    Returns:
-        S, symmetric and positive semi-definite, in float64.
-
-    Raises:
-        ValueError: if the layer has no positions, or there are no images.
+    Yields:
+        What is gathered; nothing, if the layer has no positions.
 
     Example:
         >>> features = LatentFeatures(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3)), "0")
-        >>> local_scatter(features, torch.rand(5, 3, 12, 12)).shape
+        >>> with local_scatter(features) as scatter:
+        ...     latent = features(torch.rand(5, 3, 12, 12))
+        >>> scatter.mean.shape
         torch.Size([4, 4])
     """
-    gathered = LocalScatter()
-    for batch in torch.split(images, batch_size):
-        gathered.add(features.activation(batch))
-    if gathered.mean is None:
-        raise ValueError(
-            f"Expected images, and a layer with positions in rows and columns, but {len(images)} images at layer "
-            f"{features.layer!r} have none. Cut the network at a convolution."
-        )
-    return gathered.mean
+    scatter = LocalScatter()
+    hook = features.cut.register_forward_hook(lambda cut, inputs, activation: scatter.add(activation.detach()))
+    try:
+        yield scatter
+    finally:
+        hook.remove()

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import difflib
-import json
 import operator
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, SupportsIndex, final
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from captum_shared._files import write_atomically
 from captum_shared.neurons.arrays import Array
+from captum_shared.neurons.checks import as_tensor, check_length, checked_names
+from captum_shared.neurons.stored import read_tensors, unreadable, write_tensors
 
-_FORMAT = "captum_shared.LinearReadout, version 1"
+_MOST_EXAMPLES = 1000
 
 
 @final
@@ -40,6 +36,10 @@ class LinearReadout(nn.Module):
             neuron-specific similarity; it never changes a prediction. Default: zeros, the paper's setting.
         neuron_names: one distinct name per neuron. Default: ``"0"``, ``"1"``, ...
 
+    Attributes:
+        examples: what it predicts for images that it knows, less what it predicts for the mean; None with no examples.
+        scatter: how its predictions for single places scatter about those for their images; None with no examples.
+
     Raises:
         TypeError: if an array is not made of real numbers, or a name is not a string.
         ValueError: if a shape does not fit, a number is not finite, or names are repeated or too few or many.
@@ -55,6 +55,8 @@ class LinearReadout(nn.Module):
     weight: Tensor
     bias: Tensor
     feature_mean: Tensor
+    examples: Tensor | None
+    scatter: Tensor | None
 
     def __init__(
         self,
@@ -65,7 +67,7 @@ class LinearReadout(nn.Module):
         neuron_names: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        matrix = _as_tensor(weight, "weight", like=None)
+        matrix = as_tensor(weight, "weight", like=None)
         matrix = matrix[None] if matrix.ndim == 1 else matrix
         if matrix.ndim != 2 or matrix.numel() == 0:
             raise ValueError(
@@ -73,19 +75,21 @@ class LinearReadout(nn.Module):
                 f"got {tuple(matrix.shape)}: pass one row of weights per neuron."
             )
         n_neurons, n_features = matrix.shape
-        offset = torch.zeros_like(matrix[:, 0]) if bias is None else _as_tensor(bias, "bias", like=matrix)
+        offset = torch.zeros_like(matrix[:, 0]) if bias is None else as_tensor(bias, "bias", like=matrix)
         offset = offset[None] if offset.ndim == 0 else offset
         mean = (
             torch.zeros_like(matrix[0])
             if feature_mean is None
-            else _as_tensor(feature_mean, "feature_mean", like=matrix)
+            else as_tensor(feature_mean, "feature_mean", like=matrix)
         )
-        _check_length(offset, n_neurons, "bias", "neuron")
-        _check_length(mean, n_features, "feature_mean", "feature")
+        check_length(offset, n_neurons, "bias", "neuron")
+        check_length(mean, n_features, "feature_mean", "feature")
         self.register_buffer("weight", matrix)
         self.register_buffer("bias", offset)
         self.register_buffer("feature_mean", mean)
-        self._neuron_names = _checked_names(neuron_names, n_neurons)
+        self.register_buffer("examples", None)
+        self.register_buffer("scatter", None)
+        self._neuron_names = checked_names(neuron_names, n_neurons)
 
     @classmethod
     def uniform(cls, n_features: int) -> LinearReadout:
@@ -144,6 +148,57 @@ class LinearReadout(nn.Module):
         weight, bias = folded(estimator)
         return cls(weight, bias, feature_mean, neuron_names=neuron_names)
 
+    def with_examples(self, features: Array, scatter: Array | None) -> LinearReadout:
+        r"""Return the same neurons, which know what images look like to them, and how places differ within an image.
+
+        .. math:: e_i = W (f(x_i) - m), \qquad S_W = W S W^\top
+
+        With that :class:`~captum_shared.SharedCorrespondence` tells places apart that a neuron alone cannot. It takes
+        images, such as those of the fit, and no responses. Predictions stay as they are.
+
+        Args:
+            features: latent features f of images, (image, feature), at least one; of more than 1,000 as many are
+                taken, evenly spaced.
+            scatter: S, (feature, feature), of :func:`~captum_shared.encoders.local_scatter`; None where the layer has
+                no positions, which leaves the readout as it is.
+
+        Returns:
+            A new readout, larger by (example, neuron) and (neuron, neuron) numbers.
+
+        Raises:
+            TypeError: if an array is not made of real numbers.
+            ValueError: if a shape does not fit, or a number is not finite.
+
+        Example:
+            >>> readout = LinearReadout([[2.0, 0.0]], feature_mean=[1.0, 1.0])
+            >>> known = readout.with_examples(torch.tensor([[1.0, 5.0], [3.0, 5.0]]), torch.eye(2))
+            >>> known.examples, known.scatter
+            (tensor([[0.],
+                    [4.]]), tensor([[4.]]))
+        """
+        if scatter is None:
+            return self
+        weight = self.weight.double()
+        images, covariance = (
+            as_tensor(each, name, like=weight) for each, name in ((features, "features"), (scatter, "scatter"))
+        )
+        if images.ndim != 2 or images.shape[1] != self.n_features or len(images) == 0:
+            raise ValueError(f"Expected features of shape (image, {self.n_features}), got {tuple(images.shape)}.")
+        if covariance.shape != (self.n_features,) * 2:
+            raise ValueError(f"Expected scatter of {self.n_features} by itself, got shape {tuple(covariance.shape)}.")
+        kept = torch.arange(min(len(images), _MOST_EXAMPLES)) * len(images) // min(len(images), _MOST_EXAMPLES)
+        examples = (images[kept.to(images.device)] - self.feature_mean.double()) @ weight.mT
+        return self._knowing(examples, weight @ covariance @ weight.mT)
+
+    def _knowing(self, examples: Tensor, scatter: Tensor) -> LinearReadout:
+        """Return the same neurons with these examples."""
+        same = LinearReadout(self.weight, self.bias, self.feature_mean, neuron_names=self._neuron_names)
+        for name, values, n_rows in (("examples", examples, len(examples)), ("scatter", scatter, self.n_neurons)):
+            if values.shape != (n_rows, self.n_neurons) or n_rows == 0:
+                raise ValueError(f"its {name} have shape {tuple(values.shape)}, not a column for each neuron")
+            setattr(same, name, as_tensor(values, name, like=self.weight))
+        return same
+
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> LinearReadout:
         """Read what ``save`` wrote: the same numbers in the same dtype, and the names, on the CPU.
@@ -156,24 +211,15 @@ class LinearReadout(nn.Module):
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if the file is damaged, or not a readout of this format version.
+            ValueError: if the file is damaged, or not a readout of this format version or the one before.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"Expected a file saved by LinearReadout.save, got no file at {path}.")
+        tensors, metadata = read_tensors(path)
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata = json.loads((file.metadata() or {}).get("readout", "{}"))
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            if metadata.get("format") != _FORMAT:
-                raise ValueError(f"its format is {metadata.get('format')!r}, not {_FORMAT!r}")
-            held = {*tensors, *metadata}
-            if held != {"format", "neuron_names", "weight", "bias", "feature_mean"}:
-                raise ValueError(f"it holds {sorted(held)}, not weight, bias, feature_mean and neuron_names")
-            return cls(**tensors, neuron_names=metadata["neuron_names"])
-        except (SafetensorError, OSError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"Expected {path} to be a readout saved by LinearReadout.save, got: {error}. Save it again."
-            ) from error
+            known = {name: tensors.pop(name) for name in ("examples", "scatter") if name in tensors}
+            readout = cls(**tensors, neuron_names=metadata["neuron_names"])
+            return readout._knowing(**known) if known else readout
+        except (TypeError, ValueError) as error:
+            raise unreadable(path, error) from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the readout to a safetensors file, all of it or nothing; an existing file is replaced.
@@ -191,13 +237,8 @@ class LinearReadout(nn.Module):
             ...     LinearReadout.load(folder + "/readout.safetensors")
             LinearReadout(n_neurons=1, n_features=2)
         """
-        target = Path(path)
-        if not target.parent.is_dir():
-            raise FileNotFoundError(f"Expected an existing folder for {target}: create {target.parent} first.")
         tensors = {name: buffer.cpu().contiguous() for name, buffer in self.named_buffers()}
-        metadata = {"format": _FORMAT, "neuron_names": self._neuron_names}
-        with write_atomically(target) as temporary:  # one entry, as several come in an order that changes
-            temporary.write_bytes(to_safetensors(tensors, {"readout": json.dumps(metadata)}))
+        write_tensors(path, tensors, self._neuron_names)
 
     @property
     def n_neurons(self) -> int:
@@ -268,38 +309,3 @@ class LinearReadout(nn.Module):
     def extra_repr(self) -> str:
         """Numbers of neurons and features, for ``print``."""
         return f"n_neurons={self.n_neurons}, n_features={self.n_features}"
-
-
-def _as_tensor(array: Any, name: str, *, like: Tensor | None) -> Tensor:
-    """A detached copy with finite numbers, in the dtype and on the device of ``like``."""
-    try:
-        tensor = torch.as_tensor(array.copy() if isinstance(array, np.ndarray) else array).detach()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"Expected {name} as a tensor or array of numbers, got {type(array).__name__}.") from error
-    if tensor.is_complex():
-        raise TypeError(f"Expected {name} with real numbers, got {tensor.dtype}.")
-    if not torch.isfinite(tensor).all():
-        raise ValueError(f"Expected {name} with finite numbers, got NaN or infinity: refit on clean responses.")
-    if like is not None:
-        return tensor.to(device=like.device, dtype=like.dtype, copy=True)
-    return tensor.to(dtype=tensor.dtype if tensor.is_floating_point() else torch.get_default_dtype(), copy=True)
-
-
-def _check_length(vector: Tensor, length: int, name: str, axis: str) -> None:
-    if vector.shape != (length,):
-        raise ValueError(
-            f"Expected {name} of shape ({length},), one number per {axis} of weight, got {tuple(vector.shape)}."
-        )
-
-
-def _checked_names(names: Sequence[str] | None, n_neurons: int) -> tuple[str, ...]:
-    if names is None:
-        return tuple(str(index) for index in range(n_neurons))
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"Expected neuron_names as a sequence of strings, got {names!r}.")
-    if len(names) != n_neurons:
-        raise ValueError(f"Expected {n_neurons} neuron_names, one per row of weight, got {len(names)}.")
-    repeated = sorted({name for name in names if list(names).count(name) > 1})
-    if repeated:
-        raise ValueError(f"Expected distinct neuron_names, got more than once: {', '.join(repeated)}.")
-    return tuple(names)

@@ -241,7 +241,11 @@ class Experiment:
 
 
 def preferred_readout(
-    recording: Recording, latent: Float[Tensor, "image feature"], settings: StudySettings
+    recording: Recording,
+    latent: Float[Tensor, "image feature"],
+    settings: StudySettings,
+    *,
+    scatter: Float64[ndarray, "feature feature"] | None = None,
 ) -> LinearReadout:
     """Fit the readouts on the preferred category alone.
 
@@ -249,12 +253,14 @@ def preferred_readout(
         recording: the responses.
         latent: the latent features of all images.
         settings: which category.
+        scatter: how places differ within images (:func:`~captum_shared.encoders.local_scatter`).
 
     Returns:
-        The readouts.
+        The readouts, whose examples are the images that they are fitted on.
     """
     inside = recording.in_category(settings.preferred)
-    return fit_readout(latent[inside], recording.mean[inside], center=True, neuron_names=recording.neuron_names)
+    readout = fit_readout(latent[inside], recording.mean[inside], center=True, neuron_names=recording.neuron_names)
+    return readout.with_examples(latent[inside], scatter)
 
 
 def _heatmaps(explanations: Mapping[str, Explanation]) -> Float32[ndarray, "pair side method row column"]:

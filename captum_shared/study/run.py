@@ -13,6 +13,7 @@ from tqdm import tqdm
 from captum_shared._resuming import ResumableFolder, versions
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.photographs import latent_features
+from captum_shared.encoders.windows import local_scatter
 from captum_shared.neurons.noise import null_interval
 from captum_shared.neurons.readout import LinearReadout
 from captum_shared.recordings.recording import Recording
@@ -121,10 +122,17 @@ def _prepared(
     """The experiment with its features and readouts, which are kept."""
 
     def compute() -> dict[str, ndarray]:
-        return {"latent": latent_features(features, recording.paths or (), progress=progress).cpu().numpy()}
+        with local_scatter(features) as scatter:
+            latent = latent_features(features, recording.paths or (), progress=progress)
+        known = {} if scatter.mean is None else {"scatter": scatter.mean.cpu().numpy()}
+        return {"latent": latent.cpu().numpy(), **known}
 
-    latent = torch.from_numpy(folder.once("features", compute)["latent"])
-    file = folder.add("readout.safetensors", lambda path: preferred_readout(recording, latent, settings).save(path))
+    kept = folder.once("features", compute)
+    latent = torch.from_numpy(kept["latent"])
+    file = folder.add(
+        "readout.safetensors",
+        lambda path: preferred_readout(recording, latent, settings, scatter=kept.get("scatter")).save(path),
+    )
     return Experiment(recording, features, latent, settings, LinearReadout.load(file))
 
 

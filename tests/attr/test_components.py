@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from toys import Pair, pair
 
 from captum_shared import LatentFeatures, LinearReadout, NeuronSimilarity, SharedCorrespondence
-from captum_shared.attr import Components, components, heatmap, local_features
+from captum_shared.attr import Components, components, heatmap
 from captum_shared.attr.decomposition import MOST, split
+from captum_shared.encoders import local_features
 from captum_shared.evaluation import partition_agreement, parts_task
 
 

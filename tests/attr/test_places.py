@@ -11,7 +11,16 @@ from torch import Tensor
 from toys import hand_weights, seeded
 
 from captum_shared.attr.cosines import shared_weights
-from captum_shared.attr.places import SHARPNESS, WINDOW, agreement, local_drive, local_features, shared_places
+from captum_shared.attr.places import (
+    SHARPNESS,
+    Population,
+    agreement,
+    corresponding,
+    local_drive,
+    shared_places,
+)
+from captum_shared.encoders.windows import WINDOW, local_features
+from captum_shared.neurons.readout import LinearReadout
 
 seeds = st.integers(0, 10_000)
 
@@ -59,7 +68,7 @@ class Slow:
 
     def agreement(self, x: Tensor, y: Tensor) -> float:
         answers = [torch.stack([neuron @ one for neuron in self.population]) for one in (x, y)]
-        return (max(0.0, slow_cosine(x, y)) * max(0.0, slow_cosine(answers[0], answers[1]))) ** self.sharpness
+        return (max(0.0, slow_cosine(x, y)) * max(0.0, slow_cosine(answers[0], answers[1])) ** 2) ** self.sharpness
 
     def correspondence(self) -> list[list[float]]:
         first, second = (slow_window(a, self.mean, self.window) for a in (self.first, self.second))
@@ -97,8 +106,18 @@ class Slow:
 def fast(pair: tuple[Tensor, Tensor], weight: Tensor, mean: Tensor, population: Tensor) -> Tensor:
     """C from the functions under test."""
     first, second = (local_features(activation, mean) for activation in pair)
-    drives = local_drive(first, weight)[:, :, None] * local_drive(second, weight)[:, None]
-    return drives * agreement(first, second, population)
+    drives = drive_of(first, weight)[:, :, None] * drive_of(second, weight)[:, None]
+    return drives * agree(first, second, population)
+
+
+def drive_of(features: Tensor, weight: Tensor) -> Tensor:
+    """D of the neuron of each pair, given by its weights."""
+    return local_drive(features @ weight[:, :, None], torch.zeros(len(weight), dtype=torch.long))
+
+
+def agree(first: Tensor, second: Tensor, population: Tensor, sharpness: float = SHARPNESS) -> Tensor:
+    """A with no examples."""
+    return agreement((first, second), (first @ population.T, second @ population.T), sharpness=sharpness)
 
 
 def toy(
@@ -147,7 +166,7 @@ def test_a_third_is_the_nearest_odd_number_of_positions(side: int, expected: int
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
 def test_agreement_equals_plain_loops_at_any_sharpness(sharpness: float) -> None:
     x, y, population = seeded(1, 2, 5, 4), seeded(2, 2, 3, 4), seeded(3, 6, 4)
-    found = agreement(x, y, population, sharpness=sharpness)
+    found = agree(x, y, population, sharpness=sharpness)
     slow = Slow(x, y, population[0], x[0, 0], population, sharpness=sharpness)
     expected = [[[slow.agreement(x[i, p], y[i, q]) for q in range(3)] for p in range(5)] for i in range(2)]
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
@@ -165,7 +184,7 @@ def test_a_correspondence_by_hand() -> None:
     second = torch.tensor([[[[2.0, 0.0, -1.0]], [[0.0, 5.0, 0.0]]]])
     eye, mean = torch.eye(2), torch.zeros(2)
     found = fast((first, second), eye[:1], mean, eye)
-    # D is 3/4, 1/4 and 0; D' is 1, 0 and 0; cos of (1, 1) and (2, 0) is the root of 1/2, to the power 2 times 3
+    # D is 3/4, 1/4 and 0; D' is 1, 0 and 0; cos of (1, 1) and (2, 0) is the root of 1/2, to the power 3 times 2
     torch.testing.assert_close(found[0], torch.tensor([[0.75, 0, 0], [0.25 / 8, 0, 0], [0, 0, 0]]))
     of_neuron_1 = fast((first, second), eye[1:], mean, eye)
     # D is 0, 1/3 and 2/3; D' is 0, 1 and 0
@@ -175,9 +194,9 @@ def test_a_correspondence_by_hand() -> None:
 def test_the_population_tells_apart_what_features_do_not() -> None:
     x = torch.tensor([[[4.0, 3.0]]])
     y = torch.tensor([[[4.0, -3.0]]])
-    assert agreement(x, y, torch.eye(2), sharpness=1.0).item() == pytest.approx(0.28**2)
-    assert agreement(x, y, torch.tensor([[1.0, 0.0]]), sharpness=1.0).item() == pytest.approx(0.28)
-    assert agreement(x, y, torch.tensor([[0.0, 1.0]]), sharpness=1.0).item() == 0
+    assert agree(x, y, torch.eye(2), sharpness=1.0).item() == pytest.approx(0.28**3)
+    assert agree(x, y, torch.tensor([[1.0, 0.0]]), sharpness=1.0).item() == pytest.approx(0.28)
+    assert agree(x, y, torch.tensor([[0.0, 1.0]]), sharpness=1.0).item() == 0
 
 
 def test_shared_features_of_places_by_hand() -> None:
@@ -220,9 +239,9 @@ def test_swapping_the_pair_transposes(seed: int) -> None:
 def test_shares_lie_between_0_and_1(seed: int) -> None:
     pair, weight, mean, population = toy(seed, n=3)
     first, second = (local_features(activation, mean) for activation in pair)
-    drives = local_drive(first, weight).sum(1)
+    drives = drive_of(first, weight).sum(1)
     torch.testing.assert_close(drives, (((first @ weight[:, :, None]) > 0).any(1)).double()[:, 0])
-    alike = agreement(first, second, population)
+    alike = agree(first, second, population)
     assert float(alike.min()) >= 0
     assert float(alike.max()) <= 1
     found = fast(pair, weight, mean, population)
@@ -233,7 +252,7 @@ def test_shares_lie_between_0_and_1(seed: int) -> None:
 def test_rounding_does_not_lift_agreement_above_1() -> None:
     x = seeded(1, 1, 400, 7, dtype=torch.float32)
     population = seeded(2, 5, 7, dtype=torch.float32)
-    found = agreement(x, 3 * x, population)
+    found = agree(x, 3 * x, population)
     assert float(found.max()) == 1
     torch.testing.assert_close(found[0].diagonal(), torch.ones(400), rtol=1e-5, atol=0)
 
@@ -257,9 +276,9 @@ def test_the_order_of_positions_has_no_effect(seed: int, random: object) -> None
     x, y, population = seeded(seed, 2, 6, 4), seeded(seed + 1, 2, 5, 4), seeded(seed + 2, 3, 4)
     order = list(range(6))
     random.shuffle(order)  # type: ignore[attr-defined]
-    torch.testing.assert_close(agreement(x[:, order], y, population), agreement(x, y, population)[:, order])
+    torch.testing.assert_close(agree(x[:, order], y, population), agree(x, y, population)[:, order])
     torch.testing.assert_close(
-        local_drive(x[:, order], population[:2]), local_drive(x, population[:2])[:, order], rtol=1e-12, atol=0
+        drive_of(x[:, order], population[:2]), drive_of(x, population[:2])[:, order], rtol=1e-12, atol=0
     )
     c = seeded(seed + 3, 2, 6, 5).abs()
     first, second = x.mT[:, :, None], y.mT[:, :, None]
@@ -322,4 +341,99 @@ def test_where_there_is_nothing_there_is_zero(silent: str) -> None:
 
 def test_places_that_inhibit_have_no_share() -> None:
     x = torch.tensor([[[1.0], [-1.0]], [[-1.0], [-2.0]]])
-    assert local_drive(x, torch.ones(2, 1)).tolist() == [[1, 0], [0, 0]]
+    assert drive_of(x, torch.ones(2, 1)).tolist() == [[1, 0], [0, 0]]
+
+
+# What the population makes of a place -------------------------------------------------------------------------------
+
+
+def slow_read(predicted: Tensor, examples: Tensor, scatter: Tensor) -> Tensor:
+    """y of one place, from its predictions."""
+    shrunk = 0.9 * scatter + 0.1 * torch.diag(scatter.diagonal())
+    precision = torch.linalg.inv(shrunk)
+    likelihoods = [math.exp(-0.5 * float((predicted - e) @ precision @ (predicted - e))) for e in examples]
+    expected = sum(one * e for one, e in zip(likelihoods, examples, strict=True)) / sum(likelihoods)
+    return 0.5 * predicted + 0.5 * expected
+
+
+def known(seed: int, n_examples: int = 5) -> tuple[LinearReadout, Tensor, Tensor]:
+    """A readout of 3 neurons that knows examples, their features, and S."""
+    root, weight, mean = seeded(seed, 9, 4), seeded(seed + 1, 3, 4), 0.3 * seeded(seed + 2, 4).abs()
+    features, scatter = seeded(seed + 3, n_examples, 4).abs(), root.mT @ root / 9
+    return LinearReadout(weight, feature_mean=mean).with_examples(features, scatter), features, scatter
+
+
+@settings(max_examples=15)
+@given(seeds, st.integers(1, 6))
+def test_with_examples_everything_equals_plain_loops(seed: int, n_examples: int) -> None:
+    readout, features, scatter = known(seed, n_examples)
+    weight, mean = readout.weight, readout.feature_mean
+    examples = torch.stack([weight @ (each - mean) for each in features])
+    own_scatter = weight @ scatter @ weight.T
+    shrunk = 0.9 * own_scatter + 0.1 * torch.diag(own_scatter.diagonal())
+    values, vectors = torch.linalg.eigh(shrunk)
+    root = vectors @ torch.diag(values**-0.5) @ vectors.T
+    pair, neurons = (seeded(seed + 4, 2, 4, 3, 4).relu(), seeded(seed + 5, 2, 4, 2, 2).relu()), torch.tensor([2, 0])
+    x, z = (local_features(activation, mean) for activation in pair)
+    found = corresponding(x, z, Population.of(readout, x), neurons)
+    for i, neuron in enumerate(neurons):
+        places = [[(one, slow_read(weight @ one, examples, own_scatter)) for one in side[i]] for side in (x, z)]
+        drives = [[max(0.0, float(y[neuron])) for _, y in side] for side in places]
+        shares = [[one / sum(side) if sum(side) > 0 else 0.0 for one in side] for side in drives]
+        for p, (first, y) in enumerate(places[0]):
+            for q, (second, other) in enumerate(places[1]):
+                agreed = max(0.0, slow_cosine(root @ y, root @ other)) ** 2 * max(0.0, slow_cosine(first, second))
+                assert float(found[i, p, q]) == pytest.approx(shares[0][p] * agreed**SHARPNESS * shares[1][q], abs=1e-9)
+
+
+def test_a_place_is_read_half_as_the_image_that_it_could_be_of_by_hand() -> None:
+    # One neuron with S = 1; what is predicted is 1, examples are 0 and 2: as likely, so that y is half 1 and half 1.
+    # From 2 they are at distances 2 and 0: likelihoods exp(-2) and 1, 2 / (1 + exp(-2)) expected.
+    population = Population(torch.ones(1, 1), torch.tensor([[0.0], [2.0]]), torch.ones(1, 1))
+    found = population.read(torch.tensor([[[1.0], [2.0]]]))
+    torch.testing.assert_close(found[0, :, 0], torch.tensor([1.0, 1 + 1 / (1 + math.exp(-2))]))
+
+
+def test_with_no_examples_a_place_is_read_by_itself() -> None:
+    weight, x = seeded(1, 3, 4), seeded(2, 2, 5, 4)
+    plain = Population.of(LinearReadout(weight), x)
+    assert plain.examples is None
+    torch.testing.assert_close(plain.read(x) * weight.abs().max(), x @ weight.T)
+    found = corresponding(x, x, plain, torch.tensor([0, 1]))
+    expected = agree(x, x, weight) * drive_of(x, weight[:2])[:, :, None] * drive_of(x, weight[:2])[:, None]
+    torch.testing.assert_close(found, expected)
+
+
+@given(seeds, st.lists(st.sampled_from([1e-6, 1.0, 3.0, 1e6]), min_size=3, max_size=3))
+def test_with_examples_the_unit_of_each_neuron_has_no_effect(seed: int, units: list[float]) -> None:
+    readout, features, scatter = known(seed)
+    scale = torch.tensor(units).double()[:, None]
+    other = LinearReadout(scale * readout.weight, feature_mean=readout.feature_mean).with_examples(features, scatter)
+    x, y, neurons = seeded(seed + 4, 2, 6, 4), seeded(seed + 5, 2, 5, 4), torch.tensor([0, 1])
+    found, expected = (corresponding(x, y, Population.of(each, x), neurons) for each in (other, readout))
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-10)
+
+
+def test_the_order_of_examples_has_no_effect() -> None:
+    readout, features, scatter = known(7)
+    turned = readout.with_examples(features.flip(0), scatter)
+    x, neurons = seeded(8, 2, 6, 4), torch.tensor([0, 1])
+    found, expected = (corresponding(x, x, Population.of(each, x), neurons) for each in (turned, readout))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_neurons_that_predict_the_same_everywhere_do_no_harm(dtype: torch.dtype) -> None:
+    weight = torch.cat([seeded(1, 2, 4), torch.zeros(1, 4).double()])
+    features, x = seeded(3, 5, 4), seeded(4, 2, 6, 4).to(dtype)
+    with_silent, without = (LinearReadout(each).with_examples(features, torch.eye(4)) for each in (weight, weight[:2]))
+    neurons = torch.tensor([0, 1])
+    found, expected = (corresponding(x, x, Population.of(each, x), neurons) for each in (with_silent, without))
+    torch.testing.assert_close(found, expected)
+    assert not corresponding(x, x, Population.of(with_silent, x), torch.tensor([2, 2])).any()
+
+
+def test_places_that_do_not_differ_do_no_harm() -> None:
+    readout = LinearReadout(seeded(1, 2, 4)).with_examples(seeded(2, 3, 4), torch.zeros(4, 4))
+    x = seeded(3, 1, 5, 4)
+    assert bool(corresponding(x, x, Population.of(readout, x), torch.tensor([0])).isfinite().all())

@@ -490,7 +490,7 @@ def test_damaged_files(tmp_path):
             LinearReadout.load(path)
 
 
-FORMAT = "captum_shared.LinearReadout, version 1"
+FORMAT = "captum_shared.LinearReadout, version 2"
 NAMES = {"neuron_names": ["a"]}
 TENSORS = {"weight": torch.ones(1, 2), "bias": torch.zeros(1), "feature_mean": torch.zeros(2)}
 
@@ -499,7 +499,13 @@ TENSORS = {"weight": torch.ones(1, 2), "bias": torch.zeros(1), "feature_mean": t
     ("tensors", "metadata", "text"),
     [
         (TENSORS, None, "its format is None"),
-        (TENSORS, {"format": FORMAT.replace("1", "2")}, "version 2', not 'captum_shared.LinearReadout, version 1'"),
+        (TENSORS, {"format": FORMAT.replace("2", "3")}, "version 3', not 'captum_shared.LinearReadout, version 2'"),
+        (TENSORS | {"scatter": torch.ones(1, 1)}, NAMES, "with examples and scatter or without"),
+        (
+            TENSORS | {"examples": torch.ones(3, 2), "scatter": torch.ones(1, 1)},
+            NAMES,
+            r"its examples have shape \(3, 2",
+        ),
         ({"weight": torch.ones(1, 2)}, NAMES, r"it holds \['format', 'neuron_names', 'weight'\], not weight, bias"),
         (TENSORS | {"more": torch.ones(1)}, NAMES, "it holds .*more"),
         (TENSORS | {"bias": torch.ones(2)}, NAMES, r"bias of shape \(1,\)"),
@@ -515,3 +521,69 @@ def test_other_files(tmp_path, tensors, metadata, text):
     save_file(tensors, tmp_path / "other.safetensors", None if metadata is None else {"readout": metadata})
     with pytest.raises(ValueError, match=rf"other\.safetensors to be a readout .*{text}"):
         LinearReadout.load(tmp_path / "other.safetensors")
+
+
+def test_files_of_version_1_are_read(tmp_path):
+    metadata = json.dumps({"format": "captum_shared.LinearReadout, version 1", **NAMES})
+    save_file(TENSORS, tmp_path / "old.safetensors", {"readout": metadata})
+    readout = LinearReadout.load(tmp_path / "old.safetensors")
+    assert torch.equal(readout.weight, TENSORS["weight"])
+    assert readout.examples is None
+    assert readout.scatter is None
+
+
+class TestExamples:
+    def test_by_hand(self):
+        readout = LinearReadout([[1.0, 2.0], [0.0, -1.0]], [5.0, 5.0], [1.0, 1.0])
+        known = readout.with_examples(torch.tensor([[1.0, 1.0], [2.0, 4.0]]), torch.tensor([[2.0, 1.0], [1.0, 3.0]]))
+        assert known.examples.tolist() == [[0, 0], [7, -3]]
+        assert known.scatter.tolist() == [[2 + 4 + 12, -1 - 6], [-7, 3]]
+
+    def test_nothing_else_changes(self):
+        readout = LinearReadout(torch.rand(3, 4), torch.rand(3), torch.rand(4), neuron_names=["a", "b", "c"])
+        known = readout.with_examples(torch.rand(5, 4), torch.eye(4))
+        assert readout.examples is None
+        features = torch.rand(6, 4)
+        assert torch.equal(known(features), readout(features))
+        assert known.neuron_names == readout.neuron_names
+        assert torch.equal(known.feature_mean, readout.feature_mean)
+
+    def test_of_many_images_a_thousand_are_kept_evenly(self):
+        features = torch.arange(2500.0)[:, None]
+        known = LinearReadout([1.0]).with_examples(features, torch.eye(1))
+        assert known.examples[:, 0].tolist() == [int(2.5 * row) for row in range(1000)]
+
+    def test_arrays_do_too(self):
+        features, scatter = np.random.default_rng(0).random((3, 2)), np.eye(2)
+        known, same = (
+            LinearReadout([[1.0, 2.0]]).with_examples(*each)
+            for each in ((features, scatter), (torch.from_numpy(features), torch.from_numpy(scatter)))
+        )
+        assert torch.equal(known.examples, same.examples)
+        assert known.examples.dtype == torch.float32
+
+    def test_they_are_saved(self, tmp_path):
+        known = LinearReadout(torch.rand(3, 4).double()).with_examples(torch.rand(5, 4), torch.eye(4))
+        known.save(tmp_path / "r")
+        loaded = LinearReadout.load(tmp_path / "r")
+        for name, buffer in known.named_buffers():
+            assert torch.equal(buffer, loaded.get_buffer(name))
+            assert buffer.dtype == loaded.get_buffer(name).dtype
+        assert {"examples", "scatter"} < set(known.state_dict())
+
+    def test_where_no_place_is_known_nothing_changes(self):
+        readout = LinearReadout.uniform(2)
+        assert readout.with_examples(torch.rand(3, 2), None) is readout
+
+    @pytest.mark.parametrize(
+        ("features", "scatter", "text"),
+        [
+            (torch.rand(3, 3), torch.eye(2), r"features of shape \(image, 2\), got \(3, 3\)"),
+            (torch.rand(0, 2), torch.eye(2), r"got \(0, 2\)"),
+            (torch.rand(3, 2), torch.eye(3), r"scatter of 2 by itself, got shape \(3, 3\)"),
+            (torch.full((3, 2), torch.nan), torch.eye(2), "features with finite numbers"),
+        ],
+    )
+    def test_what_does_not_fit(self, features, scatter, text):
+        with pytest.raises(ValueError, match=text):
+            LinearReadout.uniform(2).with_examples(features, scatter)

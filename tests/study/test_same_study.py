@@ -12,7 +12,7 @@ from toy_experiment import SETTINGS, SIZE, contents, encoder, study, with_respon
 
 from captum_shared._resuming import ResumableFolder
 from captum_shared.images import rgb_preprocess
-from captum_shared.neurons import readout
+from captum_shared.neurons import stored
 from captum_shared.recordings.recording import Recording
 from captum_shared.study import experiment, run
 from captum_shared.study.experiment import Experiment
@@ -27,7 +27,7 @@ STEPS = {
 STOPS = {  # where a study is interrupted, after how many calls, and how often each step is then left to be done
     "features": (*STEPS["features"], 0, (1, 1, 1, 4)),
     "readout": (*STEPS["readout"], 0, (0, 1, 1, 4)),
-    "half a readout": (readout, "write_atomically", 0, (0, 1, 1, 4)),
+    "half a readout": (stored, "write_atomically", 0, (0, 1, 1, 4)),
     "cross-validation": (*STEPS["cross-validation"], 0, (0, 0, 1, 4)),
     "maps": (*STEPS["maps"], 0, (0, 0, 0, 4)),
     "keep": (run, "packed", 2, (0, 0, 0, 2)),

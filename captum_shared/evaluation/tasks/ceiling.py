@@ -7,10 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_shared.attr.pairs import Pair
-from captum_shared.attr.places import WINDOW, corresponding, local_features
+from captum_shared.attr.places import Population, corresponding
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.photographs import mid_grey, takes
+from captum_shared.encoders.windows import WINDOW, local_features
 from captum_shared.methods.explained import cut_at_positions
 from captum_shared.methods.method import Method
 
@@ -40,9 +41,9 @@ def cells_alone(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> P
     encoder = cut_at_positions(similarity.image_features, inputs[0])
     with torch.no_grad():
         first, second = (_alone(encoder, images) for images in inputs)
-    population, mean = (each.to(first[0]) for each in (similarity.readout.weight, similarity.readout.feature_mean))
+    mean, population = similarity.readout.feature_mean.to(first[0]), Population.of(similarity.readout, first[0])
     places = [torch.cat([local_features(cell, mean, 2 * WINDOW) for cell in cells], 1) for cells in (first, second)]
-    compared = corresponding(places[0], places[1], population[target.to(population.device)], population)
+    compared = corresponding(places[0], places[1], population, target.to(first[0].device))
     return _put_together(compared.sum(2), first), _put_together(compared.sum(1), second)
 
 

@@ -15,6 +15,7 @@ from captum_shared._resuming import digest
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.photographs import latent_features, load_inputs, takes
+from captum_shared.encoders.windows import local_scatter
 from captum_shared.evaluation.tasks.design import Task, Trial, factorial_design
 from captum_shared.images import image_folder
 from captum_shared.neurons.encoding import fit_readout
@@ -76,10 +77,14 @@ def grid_task(
     responses = np.random.default_rng([seed, 2]).poisson(rates * _EXPOSURE) / _EXPOSURE
     cut = _by_layer(encoders)
     seen = [path for paths in fitted.values() for path in paths]
-    latent = {layer: latent_features(each, seen, progress=progress) for layer, each in cut.items()}
+    latent, scatter = {}, {}
+    for layer, each in cut.items():
+        with local_scatter(each) as scatter[layer]:
+            latent[layer] = latent_features(each, seen, progress=progress)
     choice = select_layer(latent, responses)
     features = cut[choice.layer]
     readout = fit_readout(latent[choice.layer], responses, center=True, neuron_names=_names(drivers))
+    readout = readout.with_examples(latent[choice.layer], scatter[choice.layer].mean)
     size = _size(features, seen[0])
     shown = {name: load_inputs(features, paths[1::2]).cpu() for name, paths in files.items()}
     return Task(

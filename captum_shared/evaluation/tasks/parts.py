@@ -10,6 +10,7 @@ from captum_shared._resuming import digest
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.embedded import embedded_network
 from captum_shared.encoders.features import LatentFeatures
+from captum_shared.encoders.windows import local_scatter
 from captum_shared.evaluation.tasks.design import Task, Trial, factorial_design, shared_drivers_design
 from captum_shared.neurons.encoding import fit_readout
 from captum_shared.synthetic.neurons import SyntheticNeuron, record
@@ -70,11 +71,12 @@ def parts_task(
     figures = [
         figure for name in CATEGORIES for figure in draw_stimuli(name, n_fitted, seed=seed + 977, progress=progress)
     ]
-    with torch.no_grad():
+    with torch.no_grad(), local_scatter(features) as scatter:
         batches = torch.split(torch.stack([each.image for each in figures]), 64)
         latent = torch.cat([features(batch) for batch in batches])
     responses = record(neurons, figures, seed=seed).mean(0)
     readout = fit_readout(latent, responses, center=True, neuron_names=[neuron.name for neuron in neurons])
+    readout = readout.with_examples(latent, scatter.mean)
     poses = _poses(seed)
     return Task(
         name="parts",

@@ -19,6 +19,7 @@ from captum_shared.attr.references import ReferenceBank
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.photographs import latent_features, load_inputs
+from captum_shared.encoders.windows import local_scatter
 from captum_shared.evaluation.tasks.simulation import fitting_half, preferred_categories, simulated_responses
 from captum_shared.images import image_folder, to_display
 from captum_shared.methods.method import Family, Method
@@ -180,9 +181,12 @@ def category_neurons(
     paths, labels = image_folder(directory)
     categories = preferred_categories(labels)
     fitting = fitting_half(labels, seed=seed)
-    latent = latent_features(features, paths, progress=progress)
+    with local_scatter(features) as scatter:
+        latent = latent_features(features, paths, progress=progress)
     responses = simulated_responses(np.asarray(labels)[fitting].tolist(), categories, seed=seed)
-    readout = fit_readout(latent[torch.from_numpy(fitting)], responses, center=True, neuron_names=categories)
+    fitted = latent[torch.from_numpy(fitting)]
+    readout = fit_readout(fitted, responses, center=True, neuron_names=categories)
+    readout = readout.with_examples(fitted, scatter.mean)
     rest = np.flatnonzero(~fitting)
     half = _Half(
         [paths[row] for row in rest],

@@ -1,0 +1,88 @@
+"""A readout as a safetensors file: all of it or nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
+
+from captum_shared._files import write_atomically
+
+_FORMAT: Final = "captum_shared.LinearReadout, version 2"
+_FORMATS: Final = (_FORMAT, "captum_shared.LinearReadout, version 1")  # which has no examples
+_NEEDED: Final = {"format", "neuron_names", "weight", "bias", "feature_mean"}
+_EXAMPLES: Final = {"examples", "scatter"}
+
+
+def write_tensors(path: str | os.PathLike[str], tensors: dict[str, Tensor], neuron_names: Sequence[str]) -> None:
+    """Write a readout; an existing file is replaced.
+
+    Args:
+        path: the file, in an existing folder.
+        tensors: its buffers by name, on the CPU.
+        neuron_names: its neurons.
+
+    Raises:
+        FileNotFoundError: if the folder does not exist.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"Expected an existing folder for {target}: create {target.parent} first.")
+    metadata = {"format": _FORMAT, "neuron_names": list(neuron_names)}
+    with write_atomically(target) as temporary:  # one entry, as several come in an order that changes
+        temporary.write_bytes(to_safetensors(tensors, {"readout": json.dumps(metadata)}))
+
+
+def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what :func:`write_tensors` wrote.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The buffers by name, and what is written beside them.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged, or of another format.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"Expected a file saved by LinearReadout.save, got no file at {path}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("readout", "{}"))
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        if metadata.get("format") not in _FORMATS:
+            raise ValueError(f"its format is {metadata.get('format')!r}, not {_FORMAT!r}")
+        held = {*tensors, *metadata}
+        if held not in (_NEEDED, _NEEDED | _EXAMPLES):
+            raise ValueError(
+                f"it holds {sorted(held)}, not weight, bias, feature_mean and neuron_names, with examples and scatter "
+                "or without"
+            )
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        raise unreadable(path, error) from error
+    return tensors, metadata
+
+
+def unreadable(path: str | os.PathLike[str], error: Exception) -> ValueError:
+    """Say what is wrong with a file.
+
+    Args:
+        path: the file.
+        error: what was found.
+
+    Returns:
+        The error to raise.
+
+    Example:
+        >>> unreadable("a", ValueError("it is empty"))
+        ValueError('Expected a to be a readout saved by LinearReadout.save, got: it is empty. Save it again.')
+    """
+    return ValueError(f"Expected {path} to be a readout saved by LinearReadout.save, got: {error}. Save it again.")
