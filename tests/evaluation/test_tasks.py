@@ -404,7 +404,7 @@ class TestCeiling:
                     nn.functional.cosine_similarity(a, b, dim=0).clamp(min=0)
                     for a, b in ((x, y), (weights @ x, weights @ y))
                 ]
-                expected[at] += drive[at] * float((cosines[0] * cosines[1]) ** 3) * other[there]
+                expected[at] += drive[at] * float((cosines[0] * cosines[1] ** 2) ** 2) * other[there]
         found = cells_alone(similarity, inputs, torch.tensor([neuron]))
         assert float(expected.sum()) > 0
         torch.testing.assert_close(found[0][0, 0], expected)
