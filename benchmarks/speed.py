@@ -1,9 +1,13 @@
-"""Time and memory of the pair method against its peers, in one run.
+"""Time and memory of the pair methods against their peers, in one run.
 
-For each network, on one pair of 224 px images and after checking that the answers agree:
+For each network, on one pair of 224 px images (the recommended maps of SqueezeNet: 454 px, as in the task grid) and
+after checking that the answers agree:
 
-- ``attribute`` with plain gradients against one raw forward and backward pass of both images through the same
-  network cut by torchvision;
+- the recommended maps, of :class:`PixelSharedCorrespondence`, against one raw forward and backward pass of both images
+  through the same network cut by torchvision, and those of :class:`SharedCorrespondence` against a forward pass;
+- the peak memory of the recommended maps against that of the raw pass, each in a process of its own;
+
+- ``attribute`` with plain gradients of the paper's method against one raw forward and backward pass;
 - the same against the full Jacobian of ``torch.autograd.functional.jacobian``, one backward pass a feature, times h
   (timed on ``--rows`` features, and scaled to all);
 - Integrated Gradients against Captum's ``IntegratedGradients`` of the same function with the same steps;
@@ -29,9 +33,18 @@ from torchvision.models import get_model
 from torchvision.models.feature_extraction import create_feature_extractor
 from tqdm import tqdm
 
-from captum_shared import LatentFeatures, LinearReadout, NeuronSimilarity, ParallelSharedAttribution
+from captum_shared import (
+    LatentFeatures,
+    LinearReadout,
+    NeuronSimilarity,
+    ParallelSharedAttribution,
+    PixelSharedCorrespondence,
+    SharedCorrespondence,
+)
 
 NETWORKS = {"squeezenet1_0": "features", "resnet18": "layer4", "resnet50": "layer4"}
+PIXELS = {"squeezenet1_0": 454}  # of recommended maps; of all else 224
+N_NEURONS = 48
 STEPS, CHUNK = 50, 10  # Captum takes 50 steps by default
 
 
@@ -69,8 +82,8 @@ def ratio(ours: Callable[[], object], peer: Callable[[], object], rounds: int) -
     }
 
 
-def photograph(seed: int, layout: torch.memory_format) -> Tensor:
-    noise = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(seed))
+def photograph(seed: int, layout: torch.memory_format, pixels: int = 224) -> Tensor:
+    noise = torch.rand(1, 3, pixels, pixels, generator=torch.Generator().manual_seed(seed))
     return noise.contiguous(memory_format=layout)
 
 
@@ -112,6 +125,48 @@ class Contest:
             torch.tensordot(self.weights[0, :rows], jacobian, 1)
 
 
+class Places:
+    """The correspondence of places and the raw network on one pair of images, as calls without arguments."""
+
+    def __init__(self, name: str, layout: torch.memory_format) -> None:
+        torch.manual_seed(0)
+        model = get_model(name, weights=None).eval()
+        features, self.peer = LatentFeatures(model, NETWORKS[name]), Peer(model, NETWORKS[name])
+        first, second = (photograph(seed, layout, PIXELS.get(name, 224)) for seed in (1, 2))
+        self.pair = first, second
+        self.leaves = tuple(images.clone().requires_grad_() for images in self.pair)
+        mean = features(torch.cat(self.pair)).mean(0)
+        readout = LinearReadout(torch.randn(N_NEURONS, len(mean)), feature_mean=mean)
+        similarity = NeuronSimilarity(features, readout)
+        self.weights = similarity.shared_weights(*self.pair, 0)
+        self.pixels, self.layer = PixelSharedCorrespondence(similarity), SharedCorrespondence(similarity)
+
+    def recommended(self) -> tuple[Tensor, ...]:
+        return self.pixels.attribute(self.pair, 0)
+
+    def at_the_layer(self) -> tuple[Tensor, ...]:
+        return self.layer.attribute(self.pair, 0)
+
+    def raw(self) -> tuple[Tensor, ...]:
+        return torch.autograd.grad([self.peer(leaf) for leaf in self.leaves], self.leaves, [self.weights] * 2)
+
+    @torch.no_grad()
+    def raw_forward(self) -> tuple[Tensor, ...]:
+        return tuple(self.peer(images) for images in self.pair)
+
+
+def measure_places(name: str, rounds: int, layout: torch.memory_format) -> dict[str, object]:
+    contest = Places(name, layout)
+    for refined, at_the_layer in zip(contest.recommended(), contest.at_the_layer(), strict=True):
+        torch.testing.assert_close(refined.sum(), at_the_layer.sum())
+    return {
+        "pixels": PIXELS.get(name, 224),
+        "recommended": ratio(contest.recommended, contest.raw, rounds),
+        "at_the_layer": ratio(contest.at_the_layer, contest.raw_forward, rounds),
+        "peak_memory_MiB": {each: in_own_process(peak_memory_of_places, name, each) for each in ("raw", "recommended")},
+    }
+
+
 def check_answers(name: str, layout: torch.memory_format) -> None:
     """Compare in double precision, where no unit is on the wrong side of its threshold by rounding."""
     contest = Contest(name, torch.float64, 3, layout)
@@ -149,19 +204,31 @@ def peak_memory(n_steps: int) -> float:
     method = ParallelSharedAttribution(similarity, "integrated_gradients")
     images = torch.rand(1, 3, 224, 224)
     method.attribute((images, images.flip(3)), n_steps=n_steps, internal_batch_size=CHUNK)
+    return peak_memory_of_process()
+
+
+def peak_memory_of_places(name: str, call: str) -> float:
+    contest = Places(name, torch.contiguous_format)
+    for _ in range(3):
+        getattr(contest, call)()
+    return peak_memory_of_process()
+
+
+def peak_memory_of_process() -> float:
     # getrusage would tell the peak of the parent where that was higher: it survives the start of a new program
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(status["VmHWM"].split()[0]) / 1024
 
 
+def in_own_process(call: Callable[..., float], *arguments: object) -> float | None:
+    if not Path("/proc/self/status").exists():  # outside Linux
+        return None
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(call, arguments)
+
+
 def memory_over_steps() -> dict[str, float | None]:
-    if not Path("/proc/self/status").exists():
-        return {"unknown outside Linux": None}
-    found: dict[str, float | None] = {}
-    for n_steps in (20, 40, 80, 160):
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            found[str(n_steps)] = pool.apply(peak_memory, (n_steps,))
-    return found
+    return {str(n_steps): in_own_process(peak_memory, n_steps) for n_steps in (20, 40, 80, 160)}
 
 
 def main() -> None:
@@ -170,16 +237,27 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--rows", type=int, default=16, help="features of the full Jacobian that are timed")
     parser.add_argument("--output", type=Path, default=Path("speed.json"))
+    parser.add_argument("--places", action="store_true", help="only the correspondence of places")
     parser.add_argument("--channels-last", action="store_true", help="memory layout of the images, for all peers")
     chosen = parser.parse_args()
     layout = torch.channels_last if chosen.channels_last else torch.contiguous_format
 
-    results = {name: measure(name, chosen.rounds, chosen.rows, layout) for name in tqdm(chosen.networks)}
+    places = {name: measure_places(name, chosen.rounds, layout) for name in tqdm(chosen.networks)}
+    for name, result in places.items():
+        print(
+            f"{name}, {result['pixels']} px: recommended {result['recommended']['ratio']:.2f} of a raw pass, "
+            f"at the layer {result['at_the_layer']['ratio']:.2f} of a forward pass; "
+            f"peak memory, MiB: {result['peak_memory_MiB']}"
+        )
+    names = [] if chosen.places else chosen.networks
+    results = {name: measure(name, chosen.rounds, chosen.rows, layout) for name in tqdm(names)}
     report = {
+        "places": places,
         "networks": results,
-        "peak_memory_MiB_over_n_steps": memory_over_steps(),
+        "peak_memory_MiB_over_n_steps": {} if chosen.places else memory_over_steps(),
         "settings": {
             "pixels": 224,
+            "neurons_of_places": N_NEURONS,
             "steps": STEPS,
             "internal_batch_size": CHUNK,
             "rounds": chosen.rounds,
@@ -195,7 +273,7 @@ def main() -> None:
             f"({result['full_jacobian']['times_slower_per_feature']:.2f} per feature); "
             f"Integrated Gradients {result['integrated_gradients']['ratio']:.3f} of Captum's"
         )
-    print("peak memory, MiB, by number of steps:", report["peak_memory_MiB_over_n_steps"])
+    print("peak memory of Integrated Gradients, MiB, by number of steps:", report["peak_memory_MiB_over_n_steps"])
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ from captum_shared.methods import METHODS
 RECOVERY = {
     "answer_largest",
     "mass",
+    "pixel_ap",
+    "pixel_auroc",
     *(f"{score}_{kind}" for score in ("answer_vs", "auroc") for kind in ("own_driver", "shared_nondriver", "neither")),
     "pointing",
 }
@@ -110,8 +112,8 @@ class TestCommand:
         result = written(finished)
         head, _, *rows = (finished / "table.md").read_text().splitlines()
         assert head == (
-            "| method | family | answer largest | mass | answer vs own driver | answer vs shared nondriver | "
-            "answer vs neither | pointing | intensity | s per pair |"
+            "| method | family | answer largest | mass | pixel average precision | pixel auroc | answer vs "
+            "own driver | answer vs shared nondriver | answer vs neither | pointing | intensity | s per pair |"
         )
         for row, method in zip(rows, result["methods"], strict=True):
             mass = method["scores"]["mass"]

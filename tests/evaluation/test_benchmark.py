@@ -36,6 +36,8 @@ NAMES = ["random", "paper", "neuron-saliency"]
 RECOVERY = {
     "answer_largest",
     "mass",
+    "pixel_ap",
+    "pixel_auroc",
     *(f"{score}_{kind}" for score in ("answer_vs", "auroc") for kind in ("own_driver", "shared_nondriver", "neither")),
     "pointing",
 }

@@ -9,19 +9,24 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import bootstrap as scipy_bootstrap
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 from toys import seeded
 
 from captum_shared.evaluation.scores.intervals import Interval, bootstrap, bootstrap_auroc
+from captum_shared.evaluation.scores.ranks import (
+    auroc,
+    average_precision,
+    pixel_ap,
+    pixel_auroc,
+    pointing,
+    region_auroc,
+)
 from captum_shared.evaluation.scores.records import SCORES
 from captum_shared.evaluation.scores.recovery import (
     KINDS,
     answer_largest,
-    auroc,
     outweighs,
-    pixel_auroc,
-    pointing,
     positive_mass,
     recovery_scores,
     region_densities,
@@ -42,7 +47,8 @@ MAP = torch.tensor(
 )
 NOTHING = torch.zeros(4, 4)
 NEGATIVE = -torch.arange(1.0, 17.0).reshape(4, 4)
-CHANCE = {name: 0.25 if name in ("answer_largest", "pointing") else 0.5 for name in recovery_scores(MAP, QUADRANTS)}
+QUARTERS = ("answer_largest", "pixel_ap", "pointing")
+CHANCE = {name: 0.25 if name in QUARTERS else 0.5 for name in recovery_scores(MAP, QUADRANTS)}
 
 values = st.lists(st.integers(-5, 5), min_size=16, max_size=16)
 some_maps = st.lists(values, min_size=1, max_size=3).map(lambda rows: torch.tensor(rows).double().reshape(-1, 4, 4))
@@ -61,6 +67,9 @@ def test_every_score_of_a_map_by_hand() -> None:
         {
             "answer_largest": 1 / 2,  # ties with shared_nondriver
             "mass": 6 / 20,
+            # answer 5, 1, 0, -4 among 5, 3, 3, 2, 2, 1 five times, 0 four times, -1, -2, -4
+            "pixel_ap": (1 / 1 + 2 / 10 + 3 / 13 + 4 / 16) / 4,
+            "pixel_auroc": (12 + (4 + 4 / 2) + (2 + 2 / 2) + 0) / 48,
             "answer_vs_own_driver": 1.0,
             "answer_vs_shared_nondriver": 1 / 2,
             "answer_vs_neither": 1.0,
@@ -105,7 +114,14 @@ def test_a_map_of_nothing_has_no_mass_in_the_answer_and_otherwise_what_guessing_
 
 def test_an_all_negative_map_has_no_mass_but_its_pixels_have_ranks() -> None:
     found = floats(recovery_scores(NEGATIVE, QUADRANTS))
-    ranks = {"auroc_own_driver": 12 / 16, "auroc_shared_nondriver": 1.0, "auroc_neither": 1.0, "pointing": 1.0}
+    ranks = {
+        "pixel_ap": (2 + 3 / 5 + 4 / 6) / 4,
+        "pixel_auroc": 44 / 48,
+        "auroc_own_driver": 12 / 16,
+        "auroc_shared_nondriver": 1.0,
+        "auroc_neither": 1.0,
+        "pointing": 1.0,
+    }
     assert found == {**CHANCE, "mass": 0.0, **ranks}  # -1, -2, -5, -6 against -3, -4, -7, -8: 4 + 4 + 2 + 2 of 16
 
 
@@ -138,8 +154,28 @@ def test_auroc_of_nothing_but_ties_is_a_half() -> None:
 
 
 @given(some_maps, partitions)
-def test_pixel_auroc_equals_scikit_learn(maps: Tensor, regions: Tensor) -> None:
-    found = pixel_auroc(maps, regions.expand(len(maps), -1, -1, -1))
+def test_average_precision_and_area_of_the_pixels_equal_scikit_learn(maps: Tensor, regions: Tensor) -> None:
+    answers = regions[:1].expand(len(maps), -1, -1)
+    for score, theirs in ((pixel_ap, average_precision_score), (pixel_auroc, roc_auc_score)):
+        for one, found in zip(maps, score(maps, answers), strict=True):
+            if regions[0].all() or not regions[0].any():
+                assert found.isnan()
+            else:
+                assert float(found) == pytest.approx(theirs(regions[0].flatten().numpy(), one.flatten().numpy()))
+
+
+def test_covering_a_region_is_more_precise_than_a_dot_in_it() -> None:
+    dot = torch.zeros(4, 4)
+    dot[0, 0] = 100.0
+    covering = QUADRANTS[0] + 0.5 * torch.rand(4, 4, generator=torch.Generator().manual_seed(0))
+    # the dot is right, the other three come with all that is 0
+    assert float(pixel_ap(dot, QUADRANTS[0])) == pytest.approx((1 + 3 * 4 / 16) / 4)
+    assert float(pixel_ap(covering, QUADRANTS[0])) == 1
+
+
+@given(some_maps, partitions)
+def test_area_of_two_regions_equals_scikit_learn(maps: Tensor, regions: Tensor) -> None:
+    found = region_auroc(maps, regions.expand(len(maps), -1, -1, -1))
     for one, areas in zip(maps, found, strict=True):
         for other, area in zip(regions[1:], areas, strict=True):
             inside, outside = one[regions[0]], one[other]
@@ -185,7 +221,10 @@ def test_one_of_all_kinds_is_the_largest(maps: Tensor, kinds: Tensor) -> None:
 @given(some_maps, partitions)
 def test_ranks_do_not_change_under_a_monotone_transform(maps: Tensor, kinds: Tensor) -> None:
     regions = kinds.expand(len(maps), -1, -1, -1)
-    torch.testing.assert_close(pixel_auroc(maps.exp() - 9, regions), pixel_auroc(maps, regions), equal_nan=True)
+    torch.testing.assert_close(region_auroc(maps.exp() - 9, regions), region_auroc(maps, regions), equal_nan=True)
+    for score in (pixel_ap, pixel_auroc):
+        changed, expected = (score(each, regions[:, 0]) for each in (maps.exp() - 9, maps))
+        torch.testing.assert_close(changed, expected, equal_nan=True)
     assert torch.equal(pointing(maps.exp() - 9, regions[:, 0]), pointing(maps, regions[:, 0]))
 
 
@@ -205,7 +244,7 @@ def test_mass_is_in_double_precision_whatever_the_maps_are_in() -> None:
     assert float(recovery_scores(thirds, QUADRANTS)["mass"]) == 1 / 3
 
 
-@pytest.mark.parametrize("score", [recovery_scores, pixel_auroc, region_densities])
+@pytest.mark.parametrize("score", [recovery_scores, region_auroc, region_densities])
 def test_maps_and_regions_that_do_not_fit_are_refused(
     score: Callable[[Tensor, Tensor], object], as_installed: None
 ) -> None:
@@ -213,6 +252,12 @@ def test_maps_and_regions_that_do_not_fit_are_refused(
         score(torch.zeros(1, 2, 2), QUADRANTS[None])
     with pytest.raises(ValueError, match="Expected finite maps"):
         score(torch.full((1, 4, 4), torch.nan), QUADRANTS[None])
+
+
+def test_average_precision_of_too_few_is_open() -> None:
+    assert math.isnan(average_precision(torch.zeros(0), torch.ones(2)))
+    assert math.isnan(average_precision(torch.ones(2), torch.zeros(0)))
+    assert average_precision(torch.zeros(2), torch.zeros(3)) == pytest.approx(2 / 5)
 
 
 def test_auroc_of_too_few_is_open() -> None:
@@ -360,6 +405,8 @@ def test_the_records_say_what_the_scores_are() -> None:
     assert written == {
         "answer_largest": ("answer largest", "pairs", 0.25, True),
         "mass": ("mass", "pairs", None, True),
+        "pixel_ap": ("pixel average precision", "pairs", None, True),
+        "pixel_auroc": ("pixel auroc", "pairs", 0.5, True),
         "answer_vs_own_driver": ("answer vs own driver", "pairs", 0.5, True),
         "answer_vs_shared_nondriver": ("answer vs shared nondriver", "pairs", 0.5, True),
         "answer_vs_neither": ("answer vs neither", "pairs", 0.5, True),

@@ -2,14 +2,12 @@ from .evidence import Evidence, KnownPairs
 from .faithfulness import PairFaithfulness, blurred, unexplained_share
 from .intervals import Interval, bootstrap, bootstrap_auroc
 from .partition import partition_agreement
+from .ranks import auroc, average_precision, pixel_ap, pixel_auroc, pointing, region_auroc
 from .records import SCORES, Score
 from .recovery import (
     KINDS,
     answer_largest,
-    auroc,
     outweighs,
-    pixel_auroc,
-    pointing,
     positive_mass,
     recovery_scores,
     region_densities,
@@ -27,6 +25,7 @@ __all__ = [
     "Score",
     "answer_largest",
     "auroc",
+    "average_precision",
     "blurred",
     "bootstrap",
     "bootstrap_auroc",
@@ -34,6 +33,7 @@ __all__ = [
     "network_agreement",
     "outweighs",
     "partition_agreement",
+    "pixel_ap",
     "pixel_auroc",
     "pointing",
     "positive_mass",
@@ -41,6 +41,7 @@ __all__ = [
     "readout_agreement",
     "recovery_scores",
     "reference_agreement",
+    "region_auroc",
     "region_densities",
     "total_mass",
     "unexplained_share",

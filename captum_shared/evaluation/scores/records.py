@@ -113,6 +113,8 @@ def reference_swapped(evidence: Evidence) -> Tensor:
 _RECORDS: Final = (
     Score("answer_largest", "answer largest", recovered("answer_largest"), chance=0.25, differs=True),
     Score("mass", "mass", recovered("mass"), differs=True),
+    Score("pixel_ap", "pixel average precision", recovered("pixel_ap")),
+    Score("pixel_auroc", "pixel auroc", recovered("pixel_auroc"), chance=0.5),
     Score("answer_vs_own_driver", "answer vs own driver", recovered("answer_vs_own_driver"), chance=0.5),
     Score(
         "answer_vs_shared_nondriver", "answer vs shared nondriver", recovered("answer_vs_shared_nondriver"), chance=0.5

@@ -4,7 +4,8 @@ Each image of a pair has a map and regions of its own. Leading axes are free: on
 
 - Scores of mass (``positive_mass``, ``outweighs``, ``answer_largest``, ``total_mass``) read the positive part of a
   map: what is negative speaks against, and an all-negative map shows as little as an all-zero one. Scores of rank
-  (``pixel_auroc``, ``pointing``) read the values, sign included, and do not change under a monotone transform.
+  (:mod:`~captum_shared.evaluation.scores.ranks`) read the values, sign included, and do not change under a monotone
+  transform.
 - Ties share: equal values count half, and of n largest each counts 1 / n.
 - In ``recovery_scores`` a map that shows nothing has no mass in the answer, and otherwise gets what guessing gets:
   nobody gains by showing nothing. NaN appears only where the regions leave a question open, whatever the map.
@@ -14,8 +15,9 @@ from typing import Final
 
 import torch
 from jaxtyping import Bool, Float
-from scipy.stats import rankdata
 from torch import Tensor
+
+from captum_shared.evaluation.scores.ranks import check_maps, pixel_ap, pixel_auroc, pointing, region_auroc
 
 KINDS: Final = ("answer", "own_driver", "shared_nondriver", "neither")
 """The kinds of region, in the order of the kind axis: a part that drives the neuron and is in both images; one that
@@ -44,7 +46,7 @@ def positive_mass(
         >>> positive_mass(maps, maps == 3.0)
         tensor([0.7500])
     """
-    _check(maps, regions)
+    check_maps(maps, regions)
     positive = maps.clamp(min=0)
     total = positive.sum((-2, -1))
     inside = torch.where(regions, positive, 0).sum((-2, -1))
@@ -70,7 +72,7 @@ def total_mass(maps: Float[Tensor, "*image height width"]) -> Float[Tensor, "*im
         >>> total_mass(torch.tensor([[[3.0, 1.0], [-5.0, 0.0]]]))
         tensor([4.], dtype=torch.float64)
     """
-    _check(maps)
+    check_maps(maps)
     return maps.clamp(min=0).sum((-2, -1), dtype=torch.float64)
 
 
@@ -94,7 +96,7 @@ def region_densities(
         >>> region_densities(maps, torch.stack((maps >= 1, maps < 1), 1))
         tensor([[2., 0.]], dtype=torch.float64)
     """
-    _check(maps, regions[..., 0, :, :])
+    check_maps(maps, regions[..., 0, :, :])
     positive = maps.clamp(min=0)
     masses = [torch.where(kind, positive, 0).sum((-2, -1), dtype=torch.float64) for kind in regions.unbind(-3)]
     return torch.stack(masses, -1) / regions.sum((-2, -1))
@@ -156,90 +158,6 @@ def answer_largest(
     return torch.where(densities.isnan().any(-1), torch.nan, tied[..., 0].double() / tied.sum(-1))
 
 
-def pixel_auroc(
-    maps: Float[Tensor, "*image height width"], regions: Bool[Tensor, "*image kind height width"]
-) -> Float[Tensor, "*image other"]:
-    """Compute the area under the ROC curve of the answer's pixels against each other kind's pixels.
-
-    Args:
-        maps: one map an image.
-        regions: the answer, then the others (see ``KINDS``).
-
-    Returns:
-        The probability that a pixel of the answer is above one of the other region, ties half, in float64; NaN where
-        either region is empty.
-
-    Raises:
-        ValueError: if the maps are not finite or the regions are of another height or width.
-
-    Example:
-        >>> maps = torch.tensor([[3.0, 0.0, 1.0, -1.0]])
-        >>> regions = torch.tensor([[[True, True, False, False]], [[False, False, True, True]]])
-        >>> pixel_auroc(maps, regions)
-        tensor([0.7500], dtype=torch.float64)
-    """
-    _check(maps, regions[..., 0, :, :])
-    images = maps.reshape(-1, *maps.shape[-2:])
-    kinds = regions.reshape(-1, *regions.shape[-3:])
-    areas = [
-        [auroc(values[answer], values[other]) for other in others]
-        for values, (answer, *others) in zip(images, kinds, strict=True)
-    ]
-    return maps.new_tensor(areas, dtype=torch.float64).reshape(*maps.shape[:-2], regions.shape[-3] - 1)
-
-
-def auroc(positives: Float[Tensor, " positive"], negatives: Float[Tensor, " negative"]) -> float:
-    """Compute the area under the ROC curve: the probability that a positive is above a negative, ties half.
-
-    Args:
-        positives: values that ought to be high.
-        negatives: values that ought to be low.
-
-    Returns:
-        Between 0 and 1; NaN where there are none of one sort.
-
-    Example:
-        >>> auroc(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 2.0]))
-        0.625
-    """
-    count = len(positives) * len(negatives)
-    if count == 0:
-        return float("nan")
-    n_positives = len(positives)
-    ranks = rankdata(torch.cat((positives, negatives)).cpu().numpy())[:n_positives]
-    return (float(ranks.sum()) - n_positives * (n_positives + 1) / 2) / count  # pairs won, of all pairs
-
-
-def pointing(
-    maps: Float[Tensor, "*image height width"], regions: Bool[Tensor, "*image height width"]
-) -> Float[Tensor, "*image"]:
-    """Play the pointing game: is the highest pixel of the map inside the region?
-
-    Args:
-        maps: one map an image.
-        regions: the region of each image.
-
-    Returns:
-        The share of the highest pixels that lie inside, in float64: 0 or 1 but for ties. A constant map gets the
-        region's share of the area, an empty region 0.
-
-    Raises:
-        ValueError: if the maps are not finite or the regions are of another shape.
-
-    Source:
-        Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016, whose tolerance of 15 pixels
-        is left out.
-
-    Example:
-        >>> maps = torch.tensor([[[3.0, 1.0], [-5.0, 3.0]]])
-        >>> pointing(maps, torch.tensor([[[True, True], [False, False]]]))
-        tensor([0.5000], dtype=torch.float64)
-    """
-    _check(maps, regions)
-    highest = maps == maps.amax((-2, -1), keepdim=True)
-    return (highest & regions).sum((-2, -1)).double() / highest.sum((-2, -1))
-
-
 def recovery_scores(
     maps: Float[Tensor, "*image height width"], regions: Bool[Tensor, "*image 4 height width"]
 ) -> dict[str, Float[Tensor, "*image"]]:
@@ -250,10 +168,10 @@ def recovery_scores(
         regions: the four ``KINDS`` of region of each image; they should not overlap.
 
     Returns:
-        ``answer_largest``, ``mass``, ``answer_vs_own_driver`` and so on, ``auroc_own_driver`` and so on, and
-        ``pointing``, each between 0 and 1 in float64, higher for better maps. ``mass`` is 0 for a map without
-        positive mass, the least that any map can get. NaN where a region that the score needs is empty, for every
-        map alike.
+        ``answer_largest``, ``mass``, ``pixel_ap``, ``pixel_auroc``, ``answer_vs_own_driver`` and so on,
+        ``auroc_own_driver`` and so on, and ``pointing``, each between 0 and 1 in float64, higher for better maps.
+        ``mass`` is 0 for a map without positive mass, the least that any map can get. NaN where a region that the score
+        needs is empty, for every map alike.
 
     Raises:
         ValueError: if the maps are not finite or the regions are of another height or width.
@@ -269,21 +187,13 @@ def recovery_scores(
     asked = answer.any(-1).any(-1)
     mass = positive_mass(maps.double(), answer).nan_to_num(0)
     against = zip(KINDS[1:], outweighs(maps, regions).unbind(-1), strict=True)
-    areas = zip(KINDS[1:], pixel_auroc(maps, regions).unbind(-1), strict=True)
+    areas = zip(KINDS[1:], region_auroc(maps, regions).unbind(-1), strict=True)
     return {
         "answer_largest": answer_largest(maps, regions),
         "mass": torch.where(asked, mass, torch.nan),
+        "pixel_ap": pixel_ap(maps, answer),
+        "pixel_auroc": pixel_auroc(maps, answer),
         **{f"answer_vs_{kind}": won for kind, won in against},
         **{f"auroc_{kind}": area for kind, area in areas},
         "pointing": torch.where(asked, pointing(maps, answer), torch.nan),
     }
-
-
-def _check(maps: Tensor, regions: Tensor | None = None) -> None:
-    if regions is not None and maps.shape != regions.shape:
-        raise ValueError(
-            f"Expected one region for each map, of its height and width, but got maps {tuple(maps.shape)} and a kind "
-            f"of region {tuple(regions.shape)}. Bring maps to the size of the images with heatmap."
-        )
-    if not bool(maps.isfinite().all()):
-        raise ValueError("Expected finite maps, but got NaN or infinity. Look for it in what the method computes.")
