@@ -1,9 +1,11 @@
 from .backpropagation import Backpropagation, backpropagate
+from .chance import Significance, significance
 from .correspondence import SharedCorrespondence
 from .cosines import neuron_similarity, pairwise_similarity, shared_weights
 from .decomposition import Components, components
 from .heatmaps import Kind, heatmap, rank_correlation
 from .layer import LayerSharedAttribution
+from .matching import Counterpart, counterpart
 from .parallel import ParallelSharedAttribution
 from .pixel_correspondence import PixelSharedCorrespondence
 from .places import SHARPNESS, Population, agreement, corresponding, local_drive
@@ -15,6 +17,7 @@ __all__ = [
     "SHARPNESS",
     "Backpropagation",
     "Components",
+    "Counterpart",
     "Kind",
     "LayerSharedAttribution",
     "Match",
@@ -25,14 +28,17 @@ __all__ = [
     "ReferenceBank",
     "SharedCorrespondence",
     "SharedProjection",
+    "Significance",
     "agreement",
     "backpropagate",
     "components",
     "corresponding",
+    "counterpart",
     "heatmap",
     "local_drive",
     "neuron_similarity",
     "pairwise_similarity",
     "rank_correlation",
     "shared_weights",
+    "significance",
 ]

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
+from torch.nn import functional
 
 from captum_shared.attr._captum import TargetType
 from captum_shared.attr.correspondence import activations_at_cut, check_reads_positions, compared
@@ -82,6 +83,21 @@ class Components:
         """The share of the agreement that is each component's."""
         total = self.image_maps.sum()
         return self.image_maps.sum((1, 2, 3)) / torch.where(total > 0, total, 1)
+
+    def of_pixels(self, maps: Pair) -> Pair:
+        """Share out maps of the pixels among the components, in proportion to their maps at the layer.
+
+        Args:
+            maps: of this image and its reference, (1, 1, height, width) each, such as
+                :class:`~captum_shared.PixelSharedCorrespondence`'s.
+
+        Returns:
+            Maps of every component in image and reference, (component, 1, height, width), which sum to these maps.
+        """
+        image, reference = (
+            _shared_out(one, parts) for one, parts in zip(maps, (self.image_maps, self.reference_maps), strict=True)
+        )
+        return image, reference
 
     def drivers(self, component: int, most: int = 3) -> dict[str, float]:
         """Return the neurons that a component drives in both images, the strongest first.
@@ -237,6 +253,14 @@ def _driven(similarity: NeuronSimilarity, cut: Tensor, maps: Tensor) -> Float[Te
     """Predicted response of every neuron, above its mean, at the positions of each component."""
     local = local_features(cut, similarity.readout.feature_mean.to(cut))[0]
     return (maps / maps.sum(1, keepdim=True) @ local @ similarity.readout.weight.to(cut).T).clamp(min=0)
+
+
+def _shared_out(whole: Tensor, maps: Tensor) -> Tensor:
+    """A map of the pixels, shared out; where no component is, among all of them by their strength."""
+    upsampled = functional.interpolate(maps.to(whole), whole.shape[2:], mode="bilinear", align_corners=False)
+    upsampled = upsampled + torch.finfo(whole.dtype).eps * maps.to(whole).mean((1, 2, 3), keepdim=True)
+    total = upsampled.sum(0, keepdim=True)
+    return whole * upsampled / torch.where(total > 0, total, 1)
 
 
 def _check_number(n_components: object) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from captum_shared.attr.decomposition import Components
 from captum_shared.attr.heatmaps import heatmap
+from captum_shared.attr.pairs import Pair
 from captum_shared.figures.overlay import draw_picture, pale
 from captum_shared.figures.page import BLUE, GREEN, ORANGE, SKY, VERMILLION, shortened
 
@@ -28,6 +29,7 @@ def components_figure(
     images: tuple[Float[Tensor, "3 height width"], Float[Tensor, "3 reference_height reference_width"]],
     components: Components,
     *,
+    maps: Pair | None = None,
     titles: tuple[str, str] = ("image", "reference"),
     title: str = "",
     n_neurons: int = 2,
@@ -41,6 +43,8 @@ def components_figure(
     Args:
         images: the image and the reference as RGB between 0 and 1.
         components: of this pair (:func:`~captum_shared.attr.components`).
+        maps: maps of the pixels of image and reference, (1, 1, height, width) each, to share out among the components,
+            such as :class:`~captum_shared.PixelSharedCorrespondence`'s; None for the components at the layer.
         titles: what stands above each.
         title: what stands above the figure.
         n_neurons: how many neurons at most the legend names for each component.
@@ -57,9 +61,10 @@ def components_figure(
         (2, 'drives A, B')
     """
     pictures = [image.detach().float().cpu().permute(1, 2, 0).numpy() for image in images]
+    own = (components.image_maps, components.reference_maps) if maps is None else components.of_pixels(maps)
     sides = [
-        heatmap(maps.detach().float().cpu(), (picture.shape[0], picture.shape[1]), kind="layer").numpy()
-        for maps, picture in zip((components.image_maps, components.reference_maps), pictures, strict=True)
+        heatmap(each.detach().float().cpu(), (picture.shape[0], picture.shape[1]), kind="layer").numpy()
+        for each, picture in zip(own, pictures, strict=True)
     ]
     top = max((float(side.sum(0).max()) for side in sides if len(side)), default=0.0)
     entries = _legend(components, n_neurons)
