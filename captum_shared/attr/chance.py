@@ -18,6 +18,7 @@ from typing import final
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional
 
 from captum_shared.attr._captum import TargetType, select_neurons
 from captum_shared.attr.correspondence import activations_at_cut, check_reads_positions, compared
@@ -59,6 +60,25 @@ class Significance:
         image, reference = (
             z_map > threshold[:, None, None, None]
             for z_map, threshold in zip(self.z_maps, self.thresholds.unbind(1), strict=True)
+        )
+        return image, reference
+
+    def of_pixels(
+        self, size: tuple[int, int], reference_size: tuple[int, int] | None = None
+    ) -> tuple[Bool[Tensor, "image height width"], Bool[Tensor, "image reference_height reference_width"]]:
+        """Return the significant pixels, for an outline: where z, interpolated, is above the threshold.
+
+        Args:
+            size: height and width of the images.
+            reference_size: those of the references, if they are others.
+
+        Returns:
+            Pixels of the images and of the references.
+        """
+        sizes = size, reference_size or size
+        image, reference = (
+            functional.interpolate(z_map, pixels, mode="bilinear", align_corners=False)[:, 0] > threshold[:, None, None]
+            for z_map, pixels, threshold in zip(self.z_maps, sizes, self.thresholds.unbind(1), strict=True)
         )
         return image, reference
 
@@ -175,7 +195,7 @@ def _cuts(similarity: NeuronSimilarity, images: Tensor, references: Tensor) -> P
         activations_at_cut(similarity, pair)
         for pair in zip(torch.split(images, _BATCH), torch.split(references, _BATCH), strict=True)
     ]
-    return torch.cat([first[-1] for first, _ in batches]), torch.cat([second[-1] for _, second in batches])
+    return torch.cat([image for image, _ in batches]), torch.cat([reference for _, reference in batches])
 
 
 def _compared(similarity: NeuronSimilarity, images: Tensor, references: Tensor, neurons: Sequence[int]) -> Tensor:

@@ -76,10 +76,10 @@ def counterpart(
     height, width = pair[0].shape[2:]
     if not (0 <= x < width and 0 <= y < height):
         raise ValueError(f"The point {x:g},{y:g} lies outside of the image, which is {width} x {height} pixels.")
-    first, second = activations_at_cut(method.forward_func, pair)
-    rows, columns = first[-1].shape[2:]
-    correspondence = compared(similarity, (first[-1], second[-1]), target)[0]
+    cuts = activations_at_cut(method.forward_func, pair)
+    rows, columns = cuts[0].shape[2:]
+    correspondence = compared(similarity, cuts, target)[0]
     row = correspondence[int(y * rows / height) * columns + int(x * columns / width)]
     strongest = float(correspondence.sum(1).max())
     strength = float(row.sum()) / strongest if strongest > 0 else 0.0
-    return Counterpart(row.reshape(1, 1, *second[-1].shape[2:]), strength)
+    return Counterpart(row.reshape(1, 1, *cuts[1].shape[2:]), strength)

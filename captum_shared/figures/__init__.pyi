@@ -1,10 +1,11 @@
 from .benchmark import benchmark_figure, save_benchmark
 from .comparison import architectures_figure, integrated_gradients_figure
 from .components import components_figure
+from .counterpart import counterpart_figure
 from .encoding import encoding_figure
 from .objects import faint_figure, pair_panels_figure
 from .output import check_output, save_figure
-from .overlay import absolute_scale, density, draw_overlay, draw_picture, scale
+from .overlay import absolute_scale, density, draw_outline, draw_overlay, draw_picture, scale
 from .pair import Candidate, Panel, explanation_panels, pair_figure, shared_totals
 from .preferences import preferences_figure
 from .responses import response_figure
@@ -20,7 +21,9 @@ __all__ = [
     "benchmark_figure",
     "check_output",
     "components_figure",
+    "counterpart_figure",
     "density",
+    "draw_outline",
     "draw_overlay",
     "draw_picture",
     "encoding_figure",

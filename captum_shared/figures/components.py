@@ -3,7 +3,8 @@
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -13,13 +14,16 @@ from numpy import ndarray
 from torch import Tensor
 
 from captum_shared.attr.decomposition import Components
-from captum_shared.attr.heatmaps import heatmap
+from captum_shared.attr.heatmaps import heatmap, smoothed
 from captum_shared.attr.pairs import Pair
-from captum_shared.figures.overlay import draw_picture, pale
+from captum_shared.figures.overlay import absolute_scale, density, draw_outline, draw_picture, pale
 from captum_shared.figures.page import BLUE, GREEN, ORANGE, SKY, VERMILLION, shortened
 
 _COLOURS: Final = (VERMILLION, BLUE, GREEN, "#CC79A7", ORANGE, SKY)  # of Okabe and Ito
 _OPACITY: Final = 0.75
+_N_NEURONS: Final = 3
+_LEAST: Final = 0.001  # agreement, below which two images are said to share nothing
+_WORTH_NAMING: Final = 0.2  # of the strongest
 _HEIGHT, _MARGIN, _GAP = 2.9, 0.08, 0.1  # inches, like all that follow
 _ABOVE, _LINE, _SWATCH = 0.24, 0.2, 0.12
 _HALO: Final = withStroke(linewidth=2.4, foreground="white")
@@ -30,30 +34,31 @@ def components_figure(
     components: Components,
     *,
     maps: Pair | None = None,
+    regions: tuple[Bool[Tensor, "height width"], Bool[Tensor, "reference_height reference_width"]] | None = None,
     titles: tuple[str, str] = ("image", "reference"),
     title: str = "",
-    n_neurons: int = 2,
 ) -> Figure:
     """Draw an image beside its reference, every part of the one and what it matches in the other in one colour.
 
-    Opacity is on one scale for all components and both images, so that a strong component is a vivid one. The line
-    around a component is at half of its own maximum in each image, so that faint ones are found too. The legend tells
-    the share of each in what the two images have in common, and neurons that it drives in both.
+    Opacity is on the absolute scale of all figures (:func:`~captum_shared.figures.absolute_scale`), so that what is
+    shared weakly is pale; the line around a component is at half of its own maximum in each image, so that it is found
+    nevertheless. The legend tells the share of each in what the two images have in common, and the neurons that it
+    drives in both. A pair with an agreement below 0.001 is left bare.
 
     Args:
         images: the image and the reference as RGB between 0 and 1.
         components: of this pair (:func:`~captum_shared.attr.components`).
         maps: maps of the pixels of image and reference, (1, 1, height, width) each, to share out among the components,
             such as :class:`~captum_shared.PixelSharedCorrespondence`'s; None for the components at the layer.
+        regions: pixels of image and reference to outline, as those that are significant
+            (:meth:`Significance.of_pixels <captum_shared.attr.Significance.of_pixels>`); None for no outline.
         titles: what stands above each.
         title: what stands above the figure.
-        n_neurons: how many neurons at most the legend names for each component.
 
     Returns:
         The figure; save it with :func:`~captum_shared.figures.save_figure`.
 
     Example:
-        >>> import torch
         >>> maps, image = torch.rand(2, 1, 4, 4), torch.rand(3, 32, 32)
         >>> parts = Components(torch.rand(2, 16, 16), maps, maps, torch.ones(2, 2), ("A", "B"), 0.0, 0.0)
         >>> figure = components_figure((image, image), parts)
@@ -66,12 +71,13 @@ def components_figure(
         heatmap(each.detach().float().cpu(), (picture.shape[0], picture.shape[1]), kind="layer").numpy()
         for each, picture in zip(own, pictures, strict=True)
     ]
-    top = max((float(side.sum(0).max()) for side in sides if len(side)), default=0.0)
-    entries = _legend(components, n_neurons)
+    entries = _legend(components)
     figure, axes = _canvas(pictures, len(entries), title)
-    for one, picture, side, name in zip(axes, pictures, sides, titles, strict=True):
-        draw_picture(one, _tinted(picture, side, top))
-        _draw_marks(one, side)
+    for one, picture, side, region, name in zip(axes, pictures, sides, regions or (None, None), titles, strict=True):
+        shown = side if len(entries) > 1 else side[:0]
+        draw_picture(one, _tinted(picture, shown))
+        _draw_marks(one, shown)
+        draw_outline(one, region)
         one.set_title(name, fontsize=8, pad=3)
     _write_legend(figure, entries)
     return figure
@@ -92,41 +98,44 @@ def _canvas(pictures: list[ndarray], n_lines: int, title: str) -> tuple[Figure, 
 
 
 def _tinted(
-    picture: Float[ndarray, "row column channel"], maps: Float[ndarray, "component row column"], top: float
+    picture: Float[ndarray, "row column channel"], maps: Float[ndarray, "component row column"]
 ) -> Float[ndarray, "row column channel"]:
     """A pale grey image in the colours of its components, opaque from half of the scale on."""
     grey = np.repeat(pale(picture)[:, :, None], 3, 2)
-    if not len(maps) or top <= 0:
+    if not len(maps):
         return grey
     colours = np.asarray([to_rgb(_colour(index)) for index in range(len(maps))], np.float32)
     total = maps.sum(0)
     mixed = np.einsum("krc,kl->rcl", maps / np.where(total > 0, total, 1), colours)
-    opacity = _OPACITY * np.clip(2 * total / top, 0, 1)[:, :, None]
+    opacity = _OPACITY * np.clip(2 * np.asarray(absolute_scale()(density(total))), 0, 1)[:, :, None]
     tinted: ndarray = (1 - opacity) * grey + opacity * mixed * (0.45 + 0.55 * grey)
     return tinted
 
 
 def _draw_marks(axes: Axes, maps: Float[ndarray, "component row column"]) -> None:
-    """A line around every component at half of its maximum, and its number where that is."""
-    for index, one in enumerate(maps):
-        if one.max() <= 0:
-            continue
+    """A line around every component at half of its maximum, and its number within."""
+    smooth = smoothed(torch.from_numpy(maps)).numpy()
+    total = smooth.sum(0)
+    for index, one in enumerate(smooth):
         if one.min() < one.max() / 2:
             lines = axes.contour(one, levels=[one.max() / 2], colors=[_colour(index)], linewidths=1.3)
             lines.set_path_effects([_HALO])
-        peak = np.unravel_index(int(one.argmax()), one.shape)
+        own = one * one / np.where(total > 0, total, 1)  # where it is strong, and others are not
+        peak = np.unravel_index(int(own.argmax()), one.shape)
         row, column = (np.clip(at, 0.05 * side, 0.95 * side) for at, side in zip(peak, one.shape, strict=True))
         style = {"fontsize": 10, "weight": "bold", "color": _colour(index), "path_effects": [_HALO]}
         axes.text(float(column), float(row), str(index + 1), ha="center", va="center", **style)  # type: ignore[arg-type]
 
 
-def _legend(components: Components, n_neurons: int) -> list[str]:
+def _legend(components: Components) -> list[str]:
     """A line for what is shared, and one for each component: its share and its neurons."""
-    if not len(components):
+    if components.agreement < _LEAST:
         return ["nothing shared"]
-    lines = [f"shared {components.agreement:.2f} of 1, of which"]
+    lines = [f"shared {components.agreement:.2g} of 1, of which"]
     for index, share in enumerate(components.shares.tolist()):
-        names = [shortened(name, 24) for name in components.drivers(index, n_neurons)]
+        strengths = components.drivers(index, _N_NEURONS)
+        least = _WORTH_NAMING * max(strengths.values(), default=0.0)
+        names = [shortened(name, 24) for name, strength in strengths.items() if strength >= least]
         lines.append(f"{index + 1}:  {100 * share:.0f} %" + (f", drives {', '.join(names)}" if names else ""))
     return lines
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
@@ -11,6 +11,7 @@ from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import FigureBase
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 from numpy import ndarray
+from torch import Tensor
 
 _COLOURS = "inferno"
 _GREY_FLOOR = 0.35
@@ -110,6 +111,18 @@ def draw_overlay(
     if heat.min() < half < heat.max():
         axes.contour(heat, levels=[half], colors="white", linewidths=0.7)
     axes.set_axis_off()
+
+
+def draw_outline(axes: Axes, region: Bool[Tensor, "row column"] | None) -> None:
+    """Draw a line around a region; none around nothing, or all of an image.
+
+    Args:
+        axes: where to.
+        region: pixels, or None.
+    """
+    if region is not None and 0 < int(region.sum()) < region.numel():
+        for width, colour in ((2.2, "black"), (1.1, "cyan")):
+            axes.contour(region.float().cpu().numpy(), levels=[0.5], colors=colour, linewidths=width)
 
 
 def colour_bar(figure: FigureBase, norm: Normalize, **place: Any) -> Colorbar:

@@ -6,12 +6,19 @@ from textwrap import fill
 
 import numpy as np
 from jaxtyping import Bool, Float
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase, SubFigure
 from numpy import ndarray
 from torch import Tensor
 
-from captum_shared.figures.overlay import absolute_scale, colour_bar, density, draw_overlay, draw_picture, scale
+from captum_shared.figures.overlay import (
+    absolute_scale,
+    colour_bar,
+    density,
+    draw_outline,
+    draw_overlay,
+    draw_picture,
+    scale,
+)
 from captum_shared.methods.explanation import Explanation
 
 _COLUMN, _ROW, _STRIP = 2.3, 2.65, 1.3  # inches
@@ -141,7 +148,7 @@ def pair_figure(
     grid = np.asarray(above.subplots(2, 1 + len(methods), squeeze=False))
     for row, panel in zip(grid, (image, reference), strict=True):
         draw_picture(row[0], _picture(panel))
-        _outline(row[0], panel)
+        draw_outline(row[0], panel.region)
         row[0].set_title(panel.title, fontsize=9)
     for column, method in enumerate(methods, start=1):
         _draw_method(above, grid[:, column], (image, reference), method, shared=shared or {}, vmax=vmax or {})
@@ -168,7 +175,7 @@ def _draw_method(
         axes[0].set_title(fill(method, _LETTERS), fontsize=9)
     for each, panel, heat in zip(axes, panels, heats, strict=True):
         draw_overlay(each, _picture(panel), heat, norm)
-        _outline(each, panel)
+        draw_outline(each, panel.region)
     if any(heat.any() for heat in heats):
         colour_bar(figure, norm, ax=axes, shrink=0.85, pad=0.02)
     else:
@@ -196,12 +203,6 @@ def _draw_candidates(figure: SubFigure, candidates: Sequence[Candidate]) -> None
 
 def _picture(panel: Panel) -> Float[ndarray, "height width 3"]:
     return _array(panel.image.permute(1, 2, 0))
-
-
-def _outline(axes: Axes, panel: Panel) -> None:
-    if panel.region is not None and 0 < int(panel.region.sum()) < panel.region.numel():
-        for width, colour in ((2.2, "black"), (1.1, "cyan")):
-            axes.contour(_array(panel.region), levels=[0.5], colors=colour, linewidths=width)
 
 
 def _array(tensor: Tensor) -> ndarray:

@@ -128,6 +128,20 @@ def test_components_sum_to_the_maps_of_the_method(n_components: int | str) -> No
     assert parts.agreement == pytest.approx(float(method.correspondence(inputs, 2).sum()))
 
 
+def test_maps_of_pixels_are_shared_out_in_proportion() -> None:
+    similarity, inputs = planted()
+    parts = components(similarity, inputs, target=0)
+    flat = torch.full((1, 1, 18, 18), 2.0, dtype=torch.float64)
+    image_maps, reference_maps = parts.of_pixels((flat, 3 * flat))
+    torch.testing.assert_close(image_maps.sum(0, keepdim=True), flat)
+    torch.testing.assert_close(reference_maps.sum(0, keepdim=True), 3 * flat)
+    assert image_maps[0, 0, 5, 5] > 1.99  # the first patch
+    assert image_maps[1, 0, 13, 13] > 1.99  # the second
+    ratio = parts.image_maps[0, 0, 4, 4] / parts.image_maps[:, 0, 4, 4].sum()
+    same_size, _ = parts.of_pixels((flat[..., :9, :9], flat))
+    torch.testing.assert_close(same_size[0, 0, 4, 4], 2 * ratio)
+
+
 def test_what_is_left_over_is_measured_against_outer_products() -> None:
     similarity, inputs = planted()
     parts = components(similarity, inputs, 0, n_components=1)
