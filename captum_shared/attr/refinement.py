@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from captum_shared.encoders.windows import WINDOW
+from captum_shared.encoders.windows import window_means
 
 _SIDE: Final = 64  # pixels of the longer side of the image in which the filter is fitted; 32 to 112 do as well
 _ROOT: Final = 3  # 2 to 4 do as well
@@ -56,7 +56,7 @@ def refined(
     spread, mean = torch.std_mean(images.to(exact), (2, 3), correction=0, keepdim=True)
     guide = (images - mean) / torch.where(spread > 0, spread, 1)
     small = _shrunk(guide)
-    relevance = (guide - _resized(_means(small), guide)) * gradients * spread
+    relevance = (guide - _resized(window_means(small), guide)) * gradients * spread
     product = _shares(_shrunk(relevance.sum(1, keepdim=True).clamp(min=0))) * _resized(layer_map.to(exact), small)
     covered = guided(_shares(product) ** (1 / _ROOT), guide).clamp(min=0) ** _ROOT
     plain = _resized(layer_map.to(exact), images)
@@ -91,27 +91,20 @@ def guided(
     """
     small = functional.adaptive_avg_pool2d(guide, (values.shape[2], values.shape[3]))
     n_channels = small.shape[1]
-    mean, value = _means(small), _means(values)
-    squares = _means(_squares(small)) - _squares(mean)
+    mean, value = window_means(small), window_means(values)
+    squares = window_means(_squares(small)) - _squares(mean)
     variance = squares.permute(0, 2, 3, 1).reshape(len(small), *small.shape[2:], n_channels, n_channels)
-    covariance = (_means(small * values) - mean * value).permute(0, 2, 3, 1)
+    covariance = (window_means(small * values) - mean * value).permute(0, 2, 3, 1)
     ridge = variance + _SMOOTHNESS * torch.eye(n_channels).to(variance)
     slope = torch.linalg.solve(ridge, covariance[..., None])[..., 0].permute(0, 3, 1, 2)
     intercept = value - (slope * mean).sum(1, keepdim=True)
-    slope, intercept = (_resized(_means(each), guide) for each in (slope, intercept))
+    slope, intercept = (_resized(window_means(each), guide) for each in (slope, intercept))
     return (slope * guide).sum(1, keepdim=True) + intercept
 
 
 def _squares(values: Tensor) -> Tensor:
     """Products of every two channels."""
     return (values[:, :, None] * values[:, None]).flatten(1, 2)
-
-
-def _means(values: Tensor) -> Tensor:
-    """Means over a window around each pixel, cut off at the border."""
-    rows, columns = (int(WINDOW * side / 2) for side in values.shape[2:])
-    within_column = functional.avg_pool2d(values, (2 * rows + 1, 1), 1, (rows, 0), count_include_pad=False)
-    return functional.avg_pool2d(within_column, (1, 2 * columns + 1), 1, (0, columns), count_include_pad=False)
 
 
 def _shrunk(values: Tensor) -> Tensor:

@@ -46,10 +46,28 @@ def local_features(
         >>> local_features(torch.tensor([[[[1.0, 2.0, 6.0]]]]), torch.zeros(1), window=1.0)[0, :, 0]
         tensor([1.5000, 3.0000, 4.0000])
     """
-    sides = [2 * int(window * side / 2) + 1 for side in activation.shape[2:]]
-    halves = [side // 2 for side in sides]
-    centered = activation - mean[:, None, None]
-    return functional.avg_pool2d(centered, sides, 1, halves, count_include_pad=False).flatten(2).mT
+    return window_means(activation - mean[:, None, None], window).flatten(2).mT
+
+
+def window_means(
+    values: Float[Tensor, "image channel row column"], window: float = WINDOW
+) -> Float[Tensor, "image channel row column"]:
+    """Average values over a window around each position.
+
+    Args:
+        values: any.
+        window: as for :func:`local_features`.
+
+    Returns:
+        The means.
+
+    Example:
+        >>> window_means(torch.tensor([[[[1.0, 2.0, 6.0]]]]), window=1.0)
+        tensor([[[[1.5000, 3.0000, 4.0000]]]])
+    """
+    rows, columns = (int(window * side / 2) for side in values.shape[2:])  # to each side, one axis after the other
+    of_rows = functional.avg_pool2d(values, (2 * rows + 1, 1), 1, (rows, 0), count_include_pad=False)
+    return functional.avg_pool2d(of_rows, (1, 2 * columns + 1), 1, (0, columns), count_include_pad=False)
 
 
 @final
