@@ -14,12 +14,15 @@
 # A neuron prefers one category of images, say creatures, and yet some artefact drives it strongly. *Parallel
 # backpropagation* (Lappe et al., NeurIPS 2024) explains the artefact by a creature: it finds the creature that resembles the
 # artefact most **as this neuron sees it**, and shows on both images the features that the two share and that drive the neuron.
+# The recommended method of this package goes further: it compares the two images place by place, and says how much they share.
 #
 # This tutorial goes through it step by step in a world of drawn images that comes with the package, where the answer is
 # known: every image knows which pixels belong to which part, and every neuron which parts drive it. Nothing is downloaded.
 
 # %%
 # %matplotlib inline
+from dataclasses import replace
+
 import numpy as np
 import torch
 from captum.attr import LayerGradCam
@@ -28,18 +31,18 @@ from torch import nn
 
 from captum_shared import (
     LatentFeatures,
-    LayerSharedAttribution,
     LinearReadout,
     NeuronSimilarity,
     ParallelSharedAttribution,
     ReferenceBank,
+    SharedCorrespondence,
+    explain,
     fit_readout,
 )
-from captum_shared.attr import heatmap
-from captum_shared.encoders import embedded_network
+from captum_shared.attr import components
+from captum_shared.encoders import embedded_network, local_scatter
 from captum_shared.evaluation import positive_mass
-from captum_shared.figures import Panel, pair_figure
-from captum_shared.methods import METHODS
+from captum_shared.figures import components_figure, explanation_panels, pair_figure, shared_totals
 from captum_shared.neurons import correlation
 from captum_shared.synthetic import category_selective_neurons, draw_stimuli, record
 
@@ -67,14 +70,20 @@ for k, neuron in enumerate(neurons):
 # Each neuron is read out linearly from the features of a network, here a small one that names parts, cut at its last
 # convolution and averaged over positions. The readout is fitted on creatures only. Does it hold for artefacts, which it never
 # saw? If it did not, its explanation of them would be worth nothing.
+#
+# With `center=True` the readout knows the mean of the features: after a ReLU none is negative, so that any two images would
+# look alike without it. `with_examples` also tells it what images look like to all its neurons, and how places differ within
+# an image (`local_scatter`, gathered in the same pass): the recommended method reads places by that. Predictions stay the same.
 
 # %%
 features = LatentFeatures(embedded_network(), "features", pool="average")
 images = torch.stack([stimulus.image for stimulus in creatures])
 objects = torch.stack([stimulus.image for stimulus in artefacts])
 
+with local_scatter(features) as scatter:
+    latent = features(images)
 ridge = RidgeCV(np.logspace(-4, 5, 28), alpha_per_target=True)
-readout = fit_readout(features(images), creature_responses, estimator=ridge)
+readout = fit_readout(latent, creature_responses, center=True, estimator=ridge).with_examples(latent, scatter.mean)
 ooc_correlation = correlation(readout(features(objects)), artefact_responses)
 print("correlation with the responses to artefacts:", np.round(ooc_correlation, 2))
 
@@ -98,59 +107,64 @@ print(f"parts of the creature: {', '.join(creature.masks)}")
 print(f"neuron-specific similarity: {float(match.similarities):.3f}")
 
 # %% [markdown]
-# The similarity is a sum over features. Its terms are the *shared weights* h: large where a feature is strong in both images
-# and used by the neuron.
-
-# %%
-h = similarity.shared_weights(*pair, target=target)
-print(
-    f"sum of the shared weights: {float(h.sum()):.3f}, of the ten largest alone: {float(h.topk(10).values.sum()):.3f}"
-)
-
-# %% [markdown]
 # ## The maps
 #
-# Held constant, h is sent back through the network to the pixels of both images: map(x) = J(x)ᵀ h, one backward pass. With
-# Integrated Gradients the Jacobian is averaged along a path from a grey image, and the maps then sum to the change of h·f(x)
-# along it. `LayerSharedAttribution` stops at the layer of the cut. What a map is of, its kind, decides how it is drawn: of
-# gradients by pixels the magnitude, of contributions and of maps of a layer what speaks for the similarity.
+# One call makes the maps of any number of methods (`captum-shared methods` lists them): the recommended one, the paper's, and
+# what a user of Captum might take. The outline surrounds the parts that drive the neuron and are in both images.
 
 # %%
-gradient = ParallelSharedAttribution(similarity).attribute(pair, target=target)
-integrated, delta = ParallelSharedAttribution(similarity, "integrated_gradients").attribute(
-    pair, target=target, baselines=0.5, n_steps=200, return_convergence_delta=True
-)
-layer = LayerSharedAttribution(similarity).attribute(pair, target=target)
-gradcam = METHODS["neuron-grad-cam"].attribute(similarity, pair, target)
+names = ["recommended", "paper", "ours-ig", "neuron-grad-cam"]
+explanations = explain(similarity, pair, target, methods=names)
 
-maps = {
-    "shared, gradient": (gradient, "gradient"),
-    "shared, integrated gradients": (integrated, "contribution"),
-    "shared, layer": (layer, "layer"),
-    "Grad-CAM of the neuron": (gradcam, "layer"),
-}
-heatmaps = {name: [heatmap(each, (112, 112), kind=kind) for each in both] for name, (both, kind) in maps.items()}
-
-# %% [markdown]
-# The outline surrounds the parts that drive the neuron and are in both images.
-
-# %%
 shared_parts = [part for part in neurons[target].tuning if part in artefact.masks and part in creature.masks]
 regions = [torch.stack([stimulus.masks[part] for part in shared_parts]).any(0) for stimulus in (artefact, creature)]
 panels = [
-    Panel(title, stimulus.image, {name: both[side][0] for name, both in heatmaps.items()}, region)
-    for side, (title, stimulus, region) in enumerate(
-        zip(("strongest artefact", "its reference"), (artefact, creature), regions, strict=True)
+    replace(panel, region=region)
+    for panel, region in zip(
+        explanation_panels(explanations, torch.cat(pair), ("strongest artefact", "its reference")), regions, strict=True
     )
 ]
-pair_figure(*panels, title=f"{neurons[target].name}, shared: {' and '.join(shared_parts)}")
+title = f"{neurons[target].name}, shared: {' and '.join(shared_parts)}"
+pair_figure(*panels, title=title, shared=shared_totals(explanations))
 
 # %%
-masses = {name: float(positive_mass(torch.cat(both), torch.stack(regions)).mean()) for name, both in heatmaps.items()}
+masses = {
+    name: float(positive_mass(torch.cat(each.heatmaps), torch.stack(regions)).mean())
+    for name, each in explanations.items()
+}
 area = float(torch.stack(regions).float().mean())
 print(f"{area:.2f}  area of the shared parts, which is what chance would give")
 for name, mass in masses.items():
-    print(f"{mass:.2f}  {name}")
+    print(f"{mass:.2f}  {explanations[name].method.title}")
+
+# %% [markdown]
+# ## How the recommended map is made
+#
+# The two images are compared position by position at the layer: how much of the neuron's drive is there, in both, and do the
+# two places agree in their features and in what the whole population of neurons makes of them? The answer is a matrix,
+# position by position, the *correspondence*. Summed over the positions of the other image it is a map; its total, between 0
+# and 1, is what the pair shares. The same matrix tells which part of the one image matches which part of the other.
+
+# %%
+correspondence = SharedCorrespondence(similarity).correspondence(pair, target)
+shared = float(explanations["recommended"].shared)
+print(f"{tuple(correspondence.shape[1:])} positions, sum {float(correspondence.sum()):.3f}, shared {shared:.3f} of 1")
+components_figure((artefact.image, creature.image), components(similarity, pair, target))
+
+# %% [markdown]
+# ## How the paper's map is made
+#
+# The similarity is a sum over features. Its terms are the *shared weights* h: large where a feature is strong in both images
+# and used by the neuron. Held constant, h is sent back through the network to the pixels of both images: map(x) = J(x)ᵀ h, one
+# backward pass. With Integrated Gradients the Jacobian is averaged along a path from a grey image, and the maps then sum to
+# the change of h·f(x) along it.
+
+# %%
+h = similarity.shared_weights(*pair, target=target)
+integrated, delta = ParallelSharedAttribution(similarity, "integrated_gradients").attribute(
+    pair, target=target, baselines=0.5, n_steps=200, return_convergence_delta=True
+)
+print(f"sum of the shared weights: {float(h.sum()):.3f}, of the ten largest: {float(h.topk(10).values.sum()):.3f}")
 
 # %% [markdown]
 # One pair shows how the method works and proves nothing about how well: `captum-shared demo` goes through all six neurons.
@@ -200,8 +214,12 @@ total = sum(float(attribution.sum()) for attribution in integrated)
 assert abs(total - sum(float(change.sum()) for change in changes) - float(delta)) < 1e-4
 assert abs(float(delta)) < 0.01 * sum(float(change.abs().sum()) for change in changes)
 
-# every method finds the shared parts better than chance
+# every method finds the shared parts better than chance, and the recommended one far better than all others
 assert all(mass > area for mass in masses.values())
+assert masses["recommended"] > 1.5 * max(mass for name, mass in masses.items() if name != "recommended")
+
+# the map's total is that of the correspondence
+assert abs(float(correspondence.sum()) - shared) < 1e-5
 
 # Captum's Grad-CAM of an encoder that is called twice is the reference's, whichever image one means
 assert torch.allclose(from_naive, of_reference, atol=1e-6)
