@@ -31,19 +31,17 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from captum_shared import (
     LatentFeatures,
     LayerFeatures,
-    LayerSharedAttribution,
     NeuronSimilarity,
-    ParallelSharedAttribution,
     ReferenceBank,
+    explain,
     fit_readout,
     heldout_correlation,
     null_interval,
     ooc_correlation,
     select_layer,
 )
-from captum_shared.attr import heatmap
-from captum_shared.encoders import load_torchvision
-from captum_shared.figures import Panel, pair_figure
+from captum_shared.encoders import load_torchvision, local_scatter
+from captum_shared.figures import explanation_panels, pair_figure, shared_totals
 from captum_shared.images import load_image, to_display
 from captum_shared.neurons import correlation, cross_validated_prediction
 from captum_shared.recordings import kriegeskorte92
@@ -138,7 +136,10 @@ strongest = np.flatnonzero(thing)[np.argsort(-responses[thing, target])[:6]]
 kept = np.setdiff1d(np.arange(recording.n_images), strongest)
 
 encoder = LatentFeatures(network, choice.layer)
-readout = fit_readout(features[kept], responses[kept], center=True, neuron_names=recording.neuron_names)
+with local_scatter(encoder) as scatter:
+    shown = encoder(images[kept])
+readout = fit_readout(shown, responses[kept], center=True, neuron_names=recording.neuron_names)
+readout = readout.with_examples(shown, scatter.mean)
 similarity = NeuronSimilarity(encoder, readout)
 bank = ReferenceBank(similarity, images[body], responses=responses[body])
 match = bank.search(images[strongest], target=target)
@@ -163,44 +164,36 @@ figure
 #
 # ## The maps
 #
-# What the most similar pair shares, and below it, **on the same scale**, what the least similar pair does.
-
+# What the most similar pair shares, and below it, **on the same scale**, what the least similar pair does: by the recommended
+# method, which compares places and says how much of 1 a pair shares, and by the paper's, with gradients and with Integrated
+# Gradients.
 
 # %%
-def maps_of(place: int) -> dict[str, list[torch.Tensor]]:
-    """Heatmaps by method of an object and of its reference."""
-    pair = images[strongest[[place]]], images[references[[place]]]
-    integrated = ParallelSharedAttribution(similarity, "integrated_gradients")
-    maps = {
-        ("shared, gradient", "gradient"): ParallelSharedAttribution(similarity).attribute(pair, target),
-        ("shared, integrated gradients", "contribution"): integrated.attribute(
-            pair, target, n_steps=32, internal_batch_size=8
-        ),
-        ("shared, layer", "layer"): LayerSharedAttribution(similarity).attribute(pair, target),
-    }
-    return {name: [heatmap(side, (224, 224), kind=kind)[0] for side in both] for (name, kind), both in maps.items()}
-
-
-def figure_of(place: int, vmax: dict[str, float]) -> Figure:
-    """An object above its reference."""
-    panels = [
-        Panel(
-            title,
-            to_display(images[position], preprocess),
-            {name: maps[side] for name, maps in found[place].items()},
-        )
-        for side, (title, position) in enumerate((("object", strongest[place]), ("its reference", references[place])))
-    ]
-    return pair_figure(*panels, title=f"mode 2, similarity {match.similarities[place, 0]:.2f}", vmax=vmax)
-
-
+methods = ["recommended", "paper", "ours-ig"]
 most, least = int(match.similarities.argmax()), int(match.similarities.abs().argmin())
-found = {place: maps_of(place) for place in (most, least)}
-scale = {name: max(float(side.max()) for side in maps) for name, maps in found[most].items()}
-figure_of(most, scale)
+explanations = {
+    pair: explain(similarity, (images[strongest[[pair]]], images[references[[pair]]]), target, methods=methods)
+    for pair in (most, least)
+}
+scale = {
+    each.method.title: max(float(side.max()) for side in each.heatmaps)
+    for each in explanations[most].values()
+    if each.shared is None
+}
+
+
+def figure_of(pair: int) -> Figure:
+    """An object above its reference."""
+    pictures = to_display(images[[strongest[pair], references[pair]]], preprocess)
+    panels = explanation_panels(explanations[pair], pictures, ("object", "its reference"))
+    title = f"mode 2, similarity {match.similarities[pair, 0]:.2f}"
+    return pair_figure(*panels, title=title, shared=shared_totals(explanations[pair]), vmax=scale)
+
+
+figure_of(most)
 
 # %%
-figure_of(least, scale)
+figure_of(least)
 
 # %% [markdown]
 # On the office chair the maps lie on its column and feet, and below the backrest; on the armadillo on its legs, the front one
@@ -236,6 +229,8 @@ assert from_bodies[target] < object_interval[1] < among_objects[target]
 assert (predicted > responses[thing, target].mean()).all()
 
 # a pair that shares little has fainter maps
-for name in scale:
-    strength = [sum(float(side.abs().sum()) for side in found[place][name]) for place in (most, least)]
-    assert strength[1] < 0.5 * strength[0], name
+for name in methods:
+    strength = [
+        sum(float(side.sum()) for side in explanations[pair][name].heatmaps) for pair in (most, least)
+    ]
+    assert strength[1] < 0.5 * strength[0], (name, strength)
