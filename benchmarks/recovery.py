@@ -1,78 +1,84 @@
-"""The tables of the README: how well methods recover what two images are known to share.
+"""The tables of the README: how well every method finds what two images share, where it is known.
 
-Runs ``captum-shared benchmark`` on both tasks and prints their tables, with date, versions and seed. For ``grid`` give
-a folder of photographs, a folder a category, and the weights of SqueezeNet; the layer is the one that predicts the
-neurons best. Methods that take long run on few pairs of photographs. Interrupted, it goes on.
+Runs ``captum-shared benchmark`` on drawn parts and, given photographs, on grids of them: with SqueezeNet cut at its
+features, and at the layer that predicts the neurons best. Interrupted, it goes on. The results go to
+``benchmarks/results``, from which the tables of the README are made; ``--tables`` prints them without running anything.
 
     python benchmarks/recovery.py --images photographs --weights DEFAULT
+    python benchmarks/recovery.py --tables
 """
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from captum_shared.evaluation import table
-from captum_shared.methods import methods_by_name
+from reporting import write_report
 
-LAYERS = ("features", "classifier.1", "classifier.2")
-QUICK = (  # on photographs; what is not here takes longer, or is a variant of what is
-    "recommended,ours-correspondence,ours-correspondence-pixels,paper,ours-gradient-centred,ours-layer,"
-    "ours-layer-centred,ours-layer-excitatory,neuron-grad-cam,neuron-guided-grad-cam,neuron-saliency,"
-    "similarity-grad-cam,similarity-saliency,cosine-grad-cam,cosine-pytorch-grad-cam,grad-cam-product,"
-    "random,centre-gaussian,edge-energy"
+PACKAGES = ("captum-shared", "captum", "torch", "torchvision", "zennit", "grad-cam", "scikit-learn")
+RESULTS = Path(__file__).parent / "results"
+LAYERS = {"grid": ("features", "classifier.1", "classifier.2"), "grid_features": ("features",)}
+SHOWN = (  # one or two of each kind; what takes long on photographs is left out there
+    "recommended,ours-correspondence,ours-correspondence-pixels,paper,ours-gradient-centred,ours-layer-centred,"
+    "ours-layer-excitatory,neuron-grad-cam,neuron-guided-grad-cam,neuron-saliency,similarity-grad-cam,cosine-grad-cam,"
+    "cosine-pytorch-grad-cam,grad-cam-product,edge-energy,random"
 )
+COLUMNS = {"answer_largest": "answer largest", "mass": "mass", "pixel_ap": "pixel AP", "intensity": "intensity"}
 
 
-def benchmark(output: Path, task: str, *arguments: str) -> None:
+def benchmark(output: Path, task: str, *arguments: str) -> dict[str, Any]:
     command = "from captum_shared.cli import app; app()"
     resume = ["--resume"] if output.exists() else []
     call = [sys.executable, "-c", command, "benchmark", task, "--output", str(output), *arguments, *resume]
-    subprocess.run(call, check=True)
+    subprocess.run(call, check=True, stdout=subprocess.DEVNULL)
+    result: dict[str, Any] = json.loads((output / "results.json").read_text())
+    return result
+
+
+def readme_table(result: Mapping[str, Any], columns: Mapping[str, str] = COLUMNS) -> str:
+    """The table of a result as the README has it."""
+    heads = ["method", *columns.values(), "Δ answer largest", "Δ mass", "s per pair"]
+    rows = [heads, ["---"] * len(heads)]
+    for entry in result["methods"]:
+        cells = [_cell(entry["scores"].get(name), interval=name == "answer_largest") for name in columns]
+        cells += [_cell(entry.get("differences", {}).get(name), sign="+", interval=True) for name in list(columns)[:2]]
+        rows.append([entry["name"], *cells, f"{entry['seconds_per_pair']:.3f}"])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _cell(score: Mapping[str, float | None] | None, sign: str = "", *, interval: bool) -> str:
+    if score is None or score["value"] is None:
+        return "-"
+    value, low, high = (f"{score[name]:{sign}.2f}" for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]" if interval else value
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path("recovery"))
+    parser.add_argument("--output", type=Path, default=Path("recovery"), help="folder of the work that is kept")
     parser.add_argument("--images", type=Path, help="folder of photographs for the task grid")
     parser.add_argument("--weights", default="DEFAULT", help="weights of SqueezeNet 1.0: DEFAULT, or a file")
     parser.add_argument("--pairs", type=int, default=400)
-    parser.add_argument("--few", type=int, default=24, help="pairs of photographs for the methods that take long")
-    parser.add_argument("--more", type=int, default=24, help="of the pairs, for deletion, insertion and sanity checks")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tables", action="store_true", help="print the tables of the results that are there")
     options = parser.parse_args()
-    seed = ("--seed", str(options.seed))
-    pairs = ("--pairs", str(options.pairs))
-    benchmark(options.output / "parts", "parts", *pairs, "--controls", str(options.pairs), *seed)
-    more = ("--pairs", str(options.more), "--faithful", str(options.more), "--sanity", str(options.more))
-    benchmark(options.output / "parts-more", "parts", *more, *seed)
-    if options.images:
-        rest = [method.name for method in methods_by_name() if method.name not in QUICK.split(",")]
-        model = ("--images", str(options.images), "--model", "squeezenet1_0", "--weights", options.weights)
-        cut = [argument for layer in LAYERS for argument in ("--layer", layer)]
-        benchmark(options.output / "grid", "grid", "--method", QUICK, *pairs, *model, *cut, *seed)
-        few = ("--pairs", str(options.few), "--controls", "0")
-        benchmark(
-            options.output / "grid-rest",
-            "grid",
-            "--method",
-            ",".join(["recommended", *rest]),
-            *few,
-            *model,
-            *cut,
-            *seed,
-        )
-    for path in sorted(options.output.glob("*/results.json")):
-        result = json.loads(path.read_text())
-        versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-        machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-        date = datetime.date.fromtimestamp(path.stat().st_mtime)
-        print(f"\n## {path.parent.name}\n{date}, seed {options.seed}, {machine}, {versions}\n")
-        print(table(result))
+    extent = ("--pairs", str(options.pairs), "--seed", str(options.seed))
+    if not options.tables:
+        controls = ("--controls", str(options.pairs))
+        write_report(RESULTS / "parts.json", benchmark(options.output / "parts", "parts", *extent, *controls), PACKAGES)
+        for name, layers in LAYERS.items() if options.images else ():
+            model = ("--images", str(options.images), "--model", "squeezenet1_0", "--weights", options.weights)
+            cuts = [argument for layer in layers for argument in ("--layer", layer)]
+            controls = ("--controls", str(options.pairs // 4))
+            result = benchmark(options.output / name, "grid", "--method", SHOWN, *extent, *controls, *model, *cuts)
+            write_report(RESULTS / f"{name}.json", result, PACKAGES)
+    for name in ("parts", *LAYERS):
+        if (RESULTS / f"{name}.json").exists():
+            result = json.loads((RESULTS / f"{name}.json").read_text())
+            print(f"\n## {name}, layer {result['settings']['layer']}\n\n{readme_table(result)}")
 
 
 if __name__ == "__main__":
