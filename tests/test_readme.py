@@ -26,10 +26,10 @@ def test_its_python_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     exec(code, names)
 
     assert (tmp_path / "pair.png").stat().st_size > 10_000
-    objects, maps = names["objects"], names["maps"]
+    objects, maps = names["objects"], names["recommended"]
     assert isinstance(objects, torch.Tensor)
     assert isinstance(maps, tuple)
-    assert maps[0].shape == objects.shape
+    assert maps[0].shape == (len(objects), 1, *objects.shape[2:])
     assert float(names["error"].max()) < 1e-3  # type: ignore[attr-defined]
 
 
