@@ -24,7 +24,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
@@ -230,7 +229,5 @@ assert (predicted > responses[thing, target].mean()).all()
 
 # a pair that shares little has fainter maps
 for name in methods:
-    strength = [
-        sum(float(side.sum()) for side in explanations[pair][name].heatmaps) for pair in (most, least)
-    ]
+    strength = [sum(float(side.sum()) for side in explanations[pair][name].heatmaps) for pair in (most, least)]
     assert strength[1] < 0.5 * strength[0], (name, strength)

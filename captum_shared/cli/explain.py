@@ -1,5 +1,6 @@
 """``captum-shared explain``: one pair of photographs."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,11 +8,13 @@ import numpy as np
 import torch
 import typer
 from jaxtyping import Float
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from captum_shared._files import write_atomically
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.cli.app import MethodNames, app, available, listed, told
+from captum_shared.cli.pictures import Shown, beside, point_of
 from captum_shared.encoders.by_name import EMBEDDED, encoder_by_name
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.photographs import latent_features, load_inputs
@@ -49,6 +52,17 @@ def explain(
         typer.Option(help="Without a readout: folder of photographs whose mean the features are measured from."),
     ] = None,
     method: MethodNames = None,
+    components: Annotated[
+        bool, typer.Option("--components", help="Draw which part of the image matches which part of the reference.")
+    ] = False,
+    match: Annotated[
+        str | None,
+        typer.Option(metavar="X,Y", help="Draw where this point of the image, in pixels of the figure, is found."),
+    ] = None,
+    null: Annotated[
+        Path | None,
+        typer.Option(help="Folder of photographs that do not drive the neuron: outline what is more than chance."),
+    ] = None,
     device: Annotated[str, typer.Option(help="Device to compute on, such as cpu, cuda or mps.")] = "cpu",
     output: Annotated[Path, typer.Option(help="File of the figure; the maps go beside it as .npz.")] = Path("pair.png"),
 ) -> None:
@@ -61,6 +75,7 @@ def explain(
         raise ValueError("--neuron chooses among the neurons of a --readout: give both, or neither for plain cosine.")
     if center is not None and readout is not None:
         raise ValueError("--center is for plain cosine similarity: a --readout brings the mean of its own images.")
+    point = None if match is None else point_of(match)
     features = encoder_by_name(model, layer, weights=weights, pool=pool).to(available(device))
     images = load_inputs(features, [image, *references])
     if readout is None:
@@ -72,10 +87,22 @@ def explain(
         centred, seen_by, search = NeuronSimilarity(features, neurons), f"neuron {neurons.neuron_names[target]}", None
     explanation = explain_pair(centred, images[:1], images[1:], target=target, methods=methods, search=search)
     _print(explanation, references, seen_by)
-    title = f"{seen_by} of {model}, {layer}: similarity {float(explanation.similarities[explanation.reference]):.2f}"
-    _draw(explanation, to_display(images, features.preprocess), [image, *references], title=title, output=output)
-    _save_maps(explanation, output.with_suffix(".npz"), image, references)
-    typer.echo(f"Wrote {output} and {output.with_suffix('.npz')}.")
+    best = 1 + explanation.reference
+    shown = to_display(images, features.preprocess)
+    titles = (f"image\n{image.name}", f"reference\n{references[best - 1].name}")
+    pair = Shown(centred, (images[:1], images[best : best + 1]), target, shown[[0, best]], titles)
+    regions = None if null is None else pair.significant(null)
+    title = f"{seen_by} of {model}, {layer}: similarity {float(explanation.similarities[best - 1]):.2f}"
+    written = [output, output.with_suffix(".npz")]
+    save_figure(_figure(explanation, pair, _candidates(explanation, shown, references), regions, title=title), output)
+    _save_maps(explanation, written[1], image, references)
+    if components:
+        written.append(beside(output, "components"))
+        pair.draw_components(written[-1])
+    if point is not None:
+        written.append(beside(output, "match"))
+        pair.draw_counterpart(point, written[-1])
+    typer.echo(f"Wrote {', '.join(map(str, written))}.")
 
 
 def _plain(features: LatentFeatures, center: Path | None, photographs: list[Path]) -> LinearReadout:
@@ -103,29 +130,37 @@ def _print(explanation: PairExplanation, references: list[Path], seen_by: str) -
             typer.echo(f"{each.method.title} ({each.method.name}): shared {float(each.shared[0]):.2f} of 1")
 
 
-def _draw(
-    explanation: PairExplanation,
-    shown: Float[Tensor, "image 3 height width"],
-    paths: list[Path],
-    *,
-    title: str,
-    output: Path,
-) -> None:
-    best = 1 + explanation.reference
-    titles = (f"image\n{paths[0].name}", f"reference\n{paths[best].name}")
-    candidates = [
+def _candidates(
+    explanation: PairExplanation, shown: Float[Tensor, "image 3 height width"], references: list[Path]
+) -> list[Candidate]:
+    """All references with their similarities, the most similar first; none where there is no choice."""
+    if len(references) == 1:
+        return []
+    return [
         Candidate(
-            paths[1 + index].name,
+            references[index].name,
             shown[1 + index],
             float(explanation.similarities[index]),
             chosen=index == explanation.reference,
         )
         for index in explanation.similarities.argsort(descending=True).tolist()
     ]
-    panels = explanation_panels(explanation.explanations, shown[[0, best]], titles)
+
+
+def _figure(
+    explanation: PairExplanation,
+    pair: Shown,
+    candidates: list[Candidate],
+    regions: Tensor | None,
+    *,
+    title: str,
+) -> Figure:
+    panels = [
+        replace(panel, region=None if regions is None else regions[side])
+        for side, panel in enumerate(explanation_panels(explanation.explanations, pair.pictures, pair.titles))
+    ]
     totals = shared_totals(explanation.explanations)
-    several = candidates if len(candidates) > 1 else ()
-    save_figure(pair_figure(*panels, title=title, shared=totals, candidates=several), output)
+    return pair_figure(panels[0], panels[1], title=title, shared=totals, candidates=candidates)
 
 
 def _save_maps(explanation: PairExplanation, path: Path, image: Path, references: list[Path]) -> None:

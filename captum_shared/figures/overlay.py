@@ -17,8 +17,8 @@ _COLOURS = "inferno"
 _GREY_FLOOR = 0.35
 
 ABSOLUTE_TOP = 0.02
-"""Upper end of the absolute scale: the share, of 1, that falls on 1 % of an image. A pair that shares 0.1, spread over a
-twentieth of the image, reaches it."""
+"""Upper end of the absolute scale: the share, of 1, that falls on 1 % of an image. A pair that shares 0.1, spread over
+a twentieth of the image, reaches it."""
 
 
 def scale(top: float) -> Normalize:
@@ -137,7 +137,9 @@ def colour_bar(figure: FigureBase, norm: Normalize, **place: Any) -> Colorbar:
         The bar.
     """
     bar = figure.colorbar(ScalarMappable(norm, _COLOURS), orientation="horizontal", **place)
-    bar.locator = FixedLocator(norm.inverse(np.linspace(0, 1, 5))) if isinstance(norm, PowerNorm) else MaxNLocator(4)
+    bar.locator = (
+        FixedLocator(norm.inverse(np.linspace(0, 1, 5)).tolist()) if isinstance(norm, PowerNorm) else MaxNLocator(4)
+    )
     bar.ax.tick_params(labelsize=7)
     bar.formatter = FormatStrFormatter("%.3g")
     return bar

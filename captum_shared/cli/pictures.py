@@ -1,0 +1,117 @@
+"""What ``captum-shared explain`` draws on request: matching parts, a point's counterpart, what is more than chance."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import torch
+import typer
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from captum_shared.attr import NeuronSimilarity, components, counterpart, significance
+from captum_shared.encoders.photographs import load_inputs
+from captum_shared.figures import components_figure, counterpart_figure, save_figure
+from captum_shared.images import image_folder
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A pair as it is explained and drawn.
+
+    Attributes:
+        similarity: encoder and readout.
+        inputs: image and reference, inputs of the network.
+        target: the neuron.
+        pictures: image and reference as RGB between 0 and 1.
+        titles: what stands above each.
+    """
+
+    similarity: NeuronSimilarity
+    inputs: tuple[Float[Tensor, "1 channel height width"], Float[Tensor, "1 channel height width"]]
+    target: int
+    pictures: Float[Tensor, "2 3 height width"]
+    titles: tuple[str, str]
+
+    def draw_components(self, path: Path) -> None:
+        """Draw which part of the image matches which part of the reference, and print their shares.
+
+        Args:
+            path: file of the figure.
+        """
+        parts = components(self.similarity, self.inputs, self.target)
+        save_figure(components_figure((self.pictures[0], self.pictures[1]), parts, titles=self.titles), path)
+        for number, share in enumerate(parts.shares.tolist()):
+            drives = ", ".join(parts.drivers(number))
+            typer.echo(f"component {number + 1}: {100 * share:.0f} %" + (f", drives {drives}" if drives else ""))
+        if len(parts) == 0:
+            typer.echo("no components: the pair shares nothing")
+
+    def draw_counterpart(self, point: tuple[float, float], path: Path) -> None:
+        """Draw where a point of the image is found in the reference.
+
+        Args:
+            point: x and y in pixels of the image as the figure shows it.
+            path: file of the figure.
+        """
+        found = counterpart(self.similarity, self.inputs, self.target, point=point)
+        pictures = self.pictures[0], self.pictures[1]
+        save_figure(counterpart_figure(pictures, found, point, titles=self.titles), path)
+
+    def significant(self, null: Path) -> Bool[Tensor, "2 height width"]:
+        """Test the maps against those with photographs that do not drive the neuron, and print how they come out.
+
+        Args:
+            null: folder of these photographs.
+
+        Returns:
+            The significant pixels of image and reference.
+        """
+        encoder: Any = self.similarity.image_features
+        photographs = load_inputs(encoder, image_folder(null)[0])
+        tested = significance(self.similarity, self.inputs, self.target, null_references=photographs)
+        for title, p_value in zip(("image", "reference"), tested.p_values[0].tolist(), strict=True):
+            typer.echo(f"more than chance in the {title}: p = {p_value:.3f} ({len(photographs)} null references)")
+        size = self.pictures.shape[2:]
+        return torch.cat([torch.nn.functional.interpolate(each.float(), size)[:, 0] for each in tested.regions]) > 0
+
+
+def point_of(text: str) -> tuple[float, float]:
+    """Read a point.
+
+    Args:
+        text: x and y with a comma between.
+
+    Returns:
+        The point.
+
+    Raises:
+        ValueError: if it is something else.
+
+    Example:
+        >>> point_of("120,80.5")
+        (120.0, 80.5)
+    """
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"Expected a point such as --match 120,80, x and y in pixels, but got {text!r}.") from error
+    return x, y
+
+
+def beside(output: Path, what: str) -> Path:
+    """Name a file beside another.
+
+    Args:
+        output: a file.
+        what: what the other file holds.
+
+    Returns:
+        The file.
+
+    Example:
+        >>> beside(Path("out/pair.png"), "components").name
+        'pair-components.png'
+    """
+    return output.with_name(f"{output.stem}-{what}{output.suffix}")
