@@ -152,8 +152,8 @@ def significance(
     z_maps = [torch.stack([one[side][0] for one in tested]) for side in (0, 1)]
     return Significance(
         (z_maps[0].reshape(-1, 1, *cuts[0].shape[2:]), z_maps[1].reshape(-1, 1, *cuts[1].shape[2:])),
-        torch.tensor([[threshold for _, threshold, _ in one] for one in tested]).to(z_maps[0]),
-        torch.tensor([[p_value for _, _, p_value in one] for one in tested]).to(z_maps[0]),
+        z_maps[0].new_tensor([[threshold for _, threshold, _ in one] for one in tested]),
+        z_maps[0].new_tensor([[p_value for _, _, p_value in one] for one in tested]),
         level,
     )
 

@@ -20,7 +20,7 @@ from captum_shared.figures.overlay import absolute_scale, density, draw_outline,
 from captum_shared.figures.page import BLUE, GREEN, ORANGE, SKY, VERMILLION, shortened
 
 _COLOURS: Final = (VERMILLION, BLUE, GREEN, "#CC79A7", ORANGE, SKY)  # of Okabe and Ito
-_OPACITY: Final = 0.75
+_OPACITY: Final = 0.85
 _N_NEURONS: Final = 3
 _LEAST: Final = 0.001  # agreement, below which two images are said to share nothing
 _WORTH_NAMING: Final = 0.2  # of the strongest
@@ -100,14 +100,14 @@ def _canvas(pictures: list[ndarray], n_lines: int, title: str) -> tuple[Figure, 
 def _tinted(
     picture: Float[ndarray, "row column channel"], maps: Float[ndarray, "component row column"]
 ) -> Float[ndarray, "row column channel"]:
-    """A pale grey image in the colours of its components, opaque from half of the scale on."""
+    """A pale grey image in the colours of its components, most opaque at the end of the scale."""
     grey = np.repeat(pale(picture)[:, :, None], 3, 2)
     if not len(maps):
         return grey
     colours = np.asarray([to_rgb(_colour(index)) for index in range(len(maps))], np.float32)
     total = maps.sum(0)
     mixed = np.einsum("krc,kl->rcl", maps / np.where(total > 0, total, 1), colours)
-    opacity = _OPACITY * np.clip(2 * np.asarray(absolute_scale()(density(total))), 0, 1)[:, :, None]
+    opacity = _OPACITY * np.asarray(absolute_scale()(density(total)))[:, :, None]
     tinted: ndarray = (1 - opacity) * grey + opacity * mixed * (0.45 + 0.55 * grey)
     return tinted
 
@@ -120,7 +120,7 @@ def _draw_marks(axes: Axes, maps: Float[ndarray, "component row column"]) -> Non
         if one.min() < one.max() / 2:
             lines = axes.contour(one, levels=[one.max() / 2], colors=[_colour(index)], linewidths=1.3)
             lines.set_path_effects([_HALO])
-        own = one * one / np.where(total > 0, total, 1)  # where it is strong, and others are not
+        own = (one >= one.max() / 2) * one**2 / np.where(total > 0, total, 1)  # where it is strong and others are not
         peak = np.unravel_index(int(own.argmax()), one.shape)
         row, column = (np.clip(at, 0.05 * side, 0.95 * side) for at, side in zip(peak, one.shape, strict=True))
         style = {"fontsize": 10, "weight": "bold", "color": _colour(index), "path_effects": [_HALO]}

@@ -93,6 +93,7 @@ def test_a_batch_equals_its_pairs_one_by_one() -> None:
         one = significance(
             similarity, (inputs[0][index : index + 1], inputs[1][index : index + 1]), neuron, null_references=NULLS
         )
+        assert one.p_values.dtype == one.thresholds.dtype == torch.float64  # rounded, 0.05 would be above 0.05
         for all_maps, maps in zip(found.z_maps, one.z_maps, strict=True):
             torch.testing.assert_close(all_maps[index], maps[0])
         torch.testing.assert_close(found.p_values[index], one.p_values[0])
