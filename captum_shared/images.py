@@ -170,7 +170,7 @@ def to_display(
         raise ValueError(f"Expected images of shape (image, channel, height, width), got {tuple(images.shape)}.")
     if getattr(last, "mean", None) is None or getattr(last, "std", None) is None:
         return images.clamp(0, 1)
-    mean, std = (images.new_tensor(values).reshape(-1, 1, 1) for values in (last.mean, last.std))
+    mean, std = (torch.as_tensor(values).to(images).reshape(-1, 1, 1) for values in (last.mean, last.std))
     if len(mean) not in (1, images.shape[-3]):
         raise ValueError(
             f"Expected images with {len(mean)} channels, as many as preprocess.mean, got {images.shape[-3]}."

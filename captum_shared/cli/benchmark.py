@@ -25,9 +25,9 @@ Controls: TypeAlias = Annotated[int, typer.Option(help="Number of these pairs fo
 Faithful: TypeAlias = Annotated[int, typer.Option(help="Number of these pairs for deletion, insertion and infidelity.")]
 Sanity: TypeAlias = Annotated[int, typer.Option(help="Number of these pairs for the sanity checks.")]
 Images: TypeAlias = Annotated[Path, typer.Option(help="Folder of photographs, with a subfolder for each category.")]
-Model: TypeAlias = Annotated[str, typer.Option(help="Name of a model of torchvision, or 'embedded'.")]
+Model: TypeAlias = Annotated[str, typer.Option(help="Model of torchvision, timm:NAME, hf:NAME, or 'embedded'.")]
 Weights: TypeAlias = Annotated[
-    str | None, typer.Option(help="DEFAULT, the name of another entry of torchvision, or a file.")
+    str | None, typer.Option(help="DEFAULT, another weights entry of torchvision, a file or a folder.")
 ]
 Seed: TypeAlias = Annotated[int, typer.Option(min=0, help="Seed of the neurons, their responses and the pairs.")]
 Device: TypeAlias = Annotated[str, typer.Option(help="Device to run the network on: cpu, cuda, mps ...")]
@@ -73,7 +73,7 @@ def grid(
     weights: Weights = None,
     layer: Annotated[
         list[str] | None,
-        typer.Option(help="Where to cut the network, features by default; of several layers the best predicting."),
+        typer.Option(help="Where to cut the network, by default last with positions; of several the best predicting."),
     ] = None,
     half: Annotated[Half, typer.Option(help="Half of the categories that drives the neurons.")] = "report",
     names: Names = None,
@@ -92,7 +92,8 @@ def grid(
     extent = _extent(pairs, controls, faithful, sanity)
     _check_folder(output, resume=resume)
     compared, chosen_device = methods_by_name(listed(names)), available(device)
-    encoders = [_encoder(model, name, weights).to(chosen_device) for name in layer or ["features"]]
+    cuts: list[str | None] = list(layer) if layer else [None]
+    encoders = [_encoder(model, name, weights).to(chosen_device) for name in cuts]
     task = grid_task(images, encoders, half=half, seed=seed, progress=True)
     named = replace(task, settings={**task.settings, "model": model})
     _run(named, compared, extent, output=output, resume=resume, device=chosen_device)
@@ -105,7 +106,9 @@ def neurons(
     images: Images,
     model: Model,
     weights: Weights = None,
-    layer: Annotated[str, typer.Option(help="Where to cut the network.")] = "features",
+    layer: Annotated[
+        str | None, typer.Option(help="Where to cut the network, by default the last layer with positions.")
+    ] = None,
     names: Names = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the neurons and their responses.")] = 0,
     device: Device = "cpu",
@@ -137,7 +140,7 @@ def _check_folder(output: Path, *, resume: bool) -> None:
         )
 
 
-def _encoder(model: str, layer: str, weights: str | None) -> LatentFeatures:
+def _encoder(model: str, layer: str | None, weights: str | None) -> LatentFeatures:
     if weights is None and model != EMBEDDED:
         raise ValueError(f"Name the weights of {model}: --weights DEFAULT for those of torchvision, or a file.")
     return encoder_by_name(model, layer, weights=weights)

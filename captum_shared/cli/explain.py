@@ -37,11 +37,13 @@ def explain(
     references: Annotated[
         list[Path], typer.Argument(metavar="REFERENCE...", help="One or more photographs to compare it with.")
     ],
-    model: Annotated[str, typer.Option(help="Model of torchvision, or 'embedded'.")],
+    model: Annotated[str, typer.Option(help="Model of torchvision, timm:NAME, hf:NAME, or 'embedded'.")],
     weights: Annotated[
-        str | None, typer.Option(help="DEFAULT, another weights entry of torchvision, or a file.")
+        str | None, typer.Option(help="DEFAULT, another weights entry of torchvision, a file or a folder.")
     ] = None,
-    layer: Annotated[str, typer.Option(help="Layer to cut the network at.")] = "features",
+    layer: Annotated[
+        str | None, typer.Option(help="Layer to cut the network at; by default the last that has positions.")
+    ] = None,
     pool: Annotated[Pool, typer.Option(help="How the positions of the layer are summarised.")] = "average",
     readout: Annotated[
         Path | None, typer.Option(help="File of the readout; without it, plain cosine similarity.")
@@ -92,7 +94,7 @@ def explain(
     titles = (f"image\n{image.name}", f"reference\n{references[best - 1].name}")
     pair = Shown(centred, (images[:1], images[best : best + 1]), target, shown[[0, best]], titles)
     regions = None if null is None else pair.significant(null)
-    title = f"{seen_by} of {model}, {layer}: similarity {float(explanation.similarities[best - 1]):.2f}"
+    title = f"{seen_by} of {model}, {features.layer}: similarity {float(explanation.similarities[best - 1]):.2f}"
     written = [output, output.with_suffix(".npz")]
     save_figure(_figure(explanation, pair, _candidates(explanation, shown, references), regions, title=title), output)
     _save_maps(explanation, written[1], image, references)

@@ -1,5 +1,6 @@
-from .by_name import EMBEDDED, encoder_by_name
-from .checkpoints import load_torchvision
+from .by_name import EMBEDDED, encoder_by_name, network_by_name
+from .catalogue import LayerOutput, last_layer_with_positions, layer_outputs
+from .checkpoints import example_input, load_torchvision, load_weights
 from .embedded import embedded_network
 from .features import LatentFeatures
 from .layers import LayerFeatures
@@ -12,14 +13,20 @@ __all__ = [
     "WINDOW",
     "LatentFeatures",
     "LayerFeatures",
+    "LayerOutput",
     "LocalScatter",
     "Pool",
     "embedded_network",
     "encoder_by_name",
+    "example_input",
+    "last_layer_with_positions",
     "latent_features",
+    "layer_outputs",
     "load_inputs",
     "load_torchvision",
+    "load_weights",
     "local_features",
     "local_scatter",
     "mid_grey",
+    "network_by_name",
 ]

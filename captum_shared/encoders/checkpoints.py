@@ -3,15 +3,24 @@
 import difflib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import safetensors.torch
 import torch
 import torchvision
+from jaxtyping import Float
+from PIL import Image
 from torch import Tensor, nn
 
+from captum_shared.encoders.catalogue import starting_later
 
-def load_torchvision(name: str, weights: str | Path | None) -> tuple[nn.Module, Callable[[Any], Tensor]]:
+DEFAULT: Final = "DEFAULT"
+"""The weights that belong to the name of a network."""
+
+
+def load_torchvision(
+    name: str, weights: str | Path | None, *, layer: str | None = None
+) -> tuple[nn.Module, Callable[[Any], Tensor]]:
     """Load a network of torchvision and the preprocessing that belongs to it.
 
     Args:
@@ -19,6 +28,7 @@ def load_torchvision(name: str, weights: str | Path | None) -> tuple[nn.Module, 
         weights: the name of one of its weights entries (``"DEFAULT"``: the best one, which torchvision downloads
             once), the path of a ``.safetensors`` or state-dict file (read with ``weights_only=True``; prefixes
             such as ``module.`` are taken off), or None for random weights.
+        layer: where the network will be cut; of a file, what runs after it need not fit. None if all has to.
 
     Returns:
         The network in evaluation mode, and the transform from a photograph to its input: that of the entry, of
@@ -38,7 +48,7 @@ def load_torchvision(name: str, weights: str | Path | None) -> tuple[nn.Module, 
         close = ", ".join(difflib.get_close_matches(name, names, n=5)) or ", ".join(names)
         raise ValueError(f"torchvision has no classification model {name!r}. Did you mean: {close}?")
     entries = torchvision.models.get_model_weights(name)
-    entry = entries["DEFAULT"]
+    entry = entries[DEFAULT]
     if isinstance(weights, str) and weights in entries.__members__:
         entry = entries[weights]
         with torch.random.fork_rng(devices=[]):
@@ -47,22 +57,96 @@ def load_torchvision(name: str, weights: str | Path | None) -> tuple[nn.Module, 
     with torch.random.fork_rng(devices=[]):
         network = torchvision.models.get_model(name, weights=None, **options).eval()
     if weights is not None:
-        _load_file(network, name, Path(weights), list(entries.__members__))
+        if not Path(weights).is_file():
+            raise FileNotFoundError(
+                f"weights={str(weights)!r} is neither a file nor one of torchvision's entries for {name} "
+                f"({', '.join(dict.fromkeys([DEFAULT, *entries.__members__]))})."
+            )
+        images = None if layer is None else example_input(entry.transforms())
+        load_weights(network, Path(weights), name=name, layer=layer, images=images)
     return network, entry.transforms()
 
 
-def _load_file(network: nn.Module, name: str, path: Path, entries: list[str]) -> None:
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"weights={str(path)!r} is neither a file nor one of torchvision's entries for {name} "
-            f"({', '.join(dict.fromkeys(['DEFAULT', *entries]))})."
-        )
-    state = _unprefixed(_read(path), network.state_dict())
-    _check_keys(state, network.state_dict(), name, path)
-    network.load_state_dict(state, strict=False)
+def load_weights(
+    network: nn.Module,
+    path: Path,
+    *,
+    name: str,
+    layer: str | None = None,
+    images: Float[Tensor, "image channel height width"] | None = None,
+) -> None:
+    """Load the weights of a network from a file.
+
+    Args:
+        network: the network.
+        path: a ``.safetensors`` or state-dict file (read with ``weights_only=True``); prefixes such as ``module.`` are
+            taken off.
+        name: of the network, for the messages.
+        layer: where the network will be cut; what runs after it need not fit. None if all has to.
+        images: inputs of the network, with which to find out what runs after the layer.
+
+    Raises:
+        ValueError: if the file cannot be read or does not fit.
+
+    Example:
+        >>> import tempfile
+        >>> network = nn.Sequential(nn.Linear(2, 1), nn.Linear(1, 3))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save({"0.weight": torch.ones(1, 2), "0.bias": torch.zeros(1)}, f"{folder}/weights.pt")
+        ...     load_weights(network, Path(folder, "weights.pt"), name="mine", layer="0", images=torch.zeros(1, 2))
+        >>> network[0].weight.data
+        tensor([[1., 1.]])
+    """
+    expected = network.state_dict()
+    state = _unprefixed(read_weights(path), expected)
+    differences = _differences(state, expected)
+    if any(differences.values()) and layer is not None and images is not None:
+        later = starting_later(network, layer, images)
+        known = {path for path, _ in network.named_modules()}
+        differences = {
+            kind: [key for key in keys if _is_needed(key, later, known)] for kind, keys in differences.items()
+        }
+    _check(differences, state, expected, f"{path} does not hold the weights of {name}")
+    fitting = {key: value for key, value in state.items() if key in expected and value.shape == expected[key].shape}
+    network.load_state_dict(fitting, strict=False)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def example_input(preprocess: Callable[[Any], Tensor]) -> Tensor:
+    """Preprocess a photograph of noise, which tells the size of a network's inputs.
+
+    Args:
+        preprocess: what belongs to the network.
+
+    Returns:
+        One input, (1, channel, height, width).
+
+    Example:
+        >>> example_input(load_torchvision("squeezenet1_1", None)[1]).shape
+        torch.Size([1, 3, 224, 224])
+    """
+    pixels = torch.randint(256, (480, 640, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    return preprocess(Image.fromarray(pixels.numpy()))[None]
+
+
+def _is_needed(key: str, later: set[str], known: set[str]) -> bool:
+    """Whether a parameter belongs to what runs up to the cut, as far as its name tells."""
+    parts = key.split(".")
+    owners = [".".join(parts[: n + 1]) for n in range(len(parts) - 1)]
+    return (not owners or owners[0] in known) and later.isdisjoint(owners)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a file of weights.
+
+    Args:
+        path: a ``.safetensors`` or state-dict file (read with ``weights_only=True``).
+
+    Returns:
+        The tensors by their names.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
@@ -88,19 +172,26 @@ def _unprefixed(state: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[s
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
-def _check_keys(state: dict[str, Tensor], expected: dict[str, Tensor], name: str, path: Path) -> None:
-    missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
-    unexpected = [key for key in state if key not in expected]
-    shapes = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
-        for key in expected
-        if key in state and state[key].shape != expected[key].shape
-    ]
-    differences = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
+def _differences(state: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, list[str]]:
+    """Keys that do not fit, by how."""
+    return {
+        "missing": [key for key in expected if key not in state and not key.endswith("num_batches_tracked")],
+        "unexpected": [key for key in state if key not in expected],
+        "of another shape": [key for key in expected if key in state and state[key].shape != expected[key].shape],
+    }
+
+
+def _check(
+    differences: dict[str, list[str]], state: dict[str, Tensor], expected: dict[str, Tensor], problem: str
+) -> None:
+    def shown(kind: str, key: str) -> str:
+        both = kind == "of another shape"
+        return f"{key} {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}" if both else key
+
     told = [
-        f"{len(keys)} {kind} ({', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''})"
+        f"{len(keys)} {kind} ({', '.join(shown(kind, key) for key in keys[:5])}{', ...' if len(keys) > 5 else ''})"
         for kind, keys in differences.items()
         if keys
     ]
     if told:
-        raise ValueError(f"{path} does not hold the weights of {name}: {'; '.join(told)}. Is it another model's file?")
+        raise ValueError(f"{problem}: {'; '.join(told)}. Is it another model's file?")

@@ -74,8 +74,7 @@ class LatentFeatures(nn.Module):
         self.preprocess: Callable[[Any], Tensor] | None = None
         self.pooling = Pooling(layer, pool, Positions.of(model, layout))
         self.cut_shape: tuple[int, ...] | None = None
-        size = getattr(model, "image_size", 224)
-        self._image_size: int = size[0] if isinstance(size, tuple) else size
+        self._image_size = _image_size(model)
         self._feature_shape: tuple[int, ...] | None = None
         self.eval()
 
@@ -88,7 +87,8 @@ class LatentFeatures(nn.Module):
         Args:
             name: a model of ``torchvision.models.list_models()``, such as ``"resnet50"``.
             weights: the name of a torchvision weights entry (``"DEFAULT"`` is the best; downloaded once by
-                torchvision), a ``.safetensors`` or state-dict file, or None for random weights.
+                torchvision), a ``.safetensors`` or state-dict file, of which what runs after the layer need not fit,
+                or None for random weights.
             layer: name of the layer.
             pool: the pooling.
 
@@ -104,7 +104,7 @@ class LatentFeatures(nn.Module):
             >>> features.feature_shape
             (256,)
         """
-        model, preprocess = load_torchvision(name, weights)
+        model, preprocess = load_torchvision(name, weights, layer=layer)
         features = cls(model, layer, pool=pool)
         features.preprocess = preprocess
         return features
@@ -123,7 +123,7 @@ class LatentFeatures(nn.Module):
                     "their number of channels. Call the features on one batch first."
                 )
             with torch.no_grad():
-                self(weight.new_zeros(1, weight.shape[1], self._image_size, self._image_size))
+                self(weight.new_zeros(1, weight.shape[1], *self._image_size))
         return self._feature_shape or ()
 
     @property
@@ -222,3 +222,13 @@ class LatentFeatures(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_unchecked": []}
+
+
+def _image_size(model: nn.Module) -> tuple[int, int]:
+    """Height and width of the images that a network is made for, as torchvision, Hugging Face and timm tell it."""
+    told: Any = getattr(model, "image_size", None) or getattr(getattr(model, "config", None), "image_size", None)
+    settings = getattr(model, "pretrained_cfg", None)
+    if told is None and isinstance(settings, dict):
+        told = tuple(settings.get("input_size", ()))[1:]
+    height, width = (told, told) if isinstance(told, int) else told or (224, 224)
+    return height, width

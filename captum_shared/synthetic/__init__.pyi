@@ -1,4 +1,4 @@
-from .network import average_precisions
+from .network import average_precisions, train
 from .neurons import SyntheticNeuron, category_selective_neurons, estimated_gains, record
 from .parts import PARTS
 from .recording import RECORDING_FORMATS, simulate_recording
@@ -19,5 +19,6 @@ __all__ = [
     "record",
     "simulate_recording",
     "simulated_world",
+    "train",
     "visible_area",
 ]

@@ -53,15 +53,26 @@ def average_precisions(network: nn.Module, stimuli: Sequence[Stimulus]) -> dict[
     return {names[part]: float(average_precision_score(present[:, part], logits[:, part])) for part in shown}
 
 
-def train(*, seed: int = 0, images: int = 8000, epochs: int = 12, progress: bool = True) -> nn.Sequential:
-    """Train the network to name the parts present: binary cross-entropy, one term per part.
+def train(
+    network: nn.Module | None = None,
+    *,
+    seed: int = 0,
+    images: int = 8000,
+    epochs: int = 12,
+    learning_rate: float = 5e-3,
+    progress: bool = True,
+) -> nn.Module:
+    """Train a network to name the parts present: binary cross-entropy, one term per part.
 
     Deterministic for a seed on one machine; elsewhere weights agree up to rounding that training amplifies.
 
     Args:
+        network: From RGB images of 112 x 112 pixels in [0, 1] to one logit for every part, trained in place; None for
+            the embedded network with initial weights of the seed.
         seed: Of the images, the initial weights and the order of the images.
         images: How many to draw, at least 2; half of them, rounded down, of each category.
         epochs: Passes over them, at least 1, each with fresh mirroring, colour and contrast.
+        learning_rate: The highest of the schedule.
         progress: Whether to show progress bars.
 
     Returns:
@@ -82,10 +93,11 @@ def train(*, seed: int = 0, images: int = 8000, epochs: int = 12, progress: bool
     del stimuli
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = embedded_network(weights=None).train().to(memory_format=torch.channels_last)  # faster
+        network = embedded_network(weights=None) if network is None else network
+        network = network.train().to(memory_format=torch.channels_last)  # faster
         steps = epochs * -(-len(pixels) // _BATCH)
         optimiser = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=5e-3, total_steps=steps + 1)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=learning_rate, total_steps=steps + 1)
         batches = tqdm(_batches(pixels, labels, epochs=epochs), total=steps, desc="training", disable=not progress)
         for batch, present in batches:
             loss = nn.functional.binary_cross_entropy_with_logits(network(batch), present)
