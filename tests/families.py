@@ -9,6 +9,7 @@ import pytest
 import torchvision
 from torch import nn
 from torchvision.models.convnext import CNBlockConfig
+from torchvision.models.vision_transformer import ConvStemConfig
 from toys import Randomised
 
 
@@ -41,6 +42,13 @@ class Family:
 
 def vit() -> nn.Module:
     return torchvision.models.VisionTransformer(32, 8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32)
+
+
+def vit_with_stem() -> nn.Module:
+    """No convolution tells its patches."""
+    stem = [ConvStemConfig(8, 3, 2)] * 3
+    sizes = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 32}
+    return torchvision.models.VisionTransformer(32, 8, **sizes, conv_stem_configs=stem)
 
 
 def swin() -> nn.Module:
@@ -110,6 +118,7 @@ def hf_convnext() -> nn.Module:
 FAMILIES = {
     "vit": Family(vit, "encoder.layers.encoder_layer_0", (32, 32), (4, 4), 16, 1),
     "vit, last": Family(vit, "encoder", (32, 32), (4, 4), 16, 1),
+    "vit, stem": Family(vit_with_stem, "encoder", (32, 32), (4, 4), 16, 1),
     "swin": Family(swin, "features.1", (32, 64), (8, 16), 12, "last"),
     "swin, last": Family(swin, "norm", (32, 64), (4, 8), 24, "last"),
     "convnext": Family(convnext, "features", (32, 64), (4, 8), 24, "first"),

@@ -83,7 +83,7 @@ def study(
     results: list[StudyResult] = []
     for name, file, cut in encoders:
         features = encoder_by_name(name, cut, weights=file, pool=pool)
-        folder = output / f"{name}-{cut}" if results else output
+        folder = output / f"{name}-{cut}".replace("/", "_").replace(":", "_") if results else output
         results.append(
             run_study(
                 loaded,
