@@ -17,6 +17,9 @@ from captum_shared.encoders.timm_models import load_timm
 EMBEDDED: Final = "embedded"
 """The name of the network that ships with the package."""
 
+EMBEDDED_LAYER: Final = "features"
+"""The last of its layers that has positions."""
+
 Load: TypeAlias = Callable[[str, str | Path | None], tuple[nn.Module, Callable[[Any], Tensor]]]
 """From the name and the weights of a network to the network and its preprocessing, from a photograph to its input."""
 
@@ -51,12 +54,13 @@ def encoder_by_name(
         'features'
     """
     network, preprocess, file = network_by_name(model, weights)
-    images = example_input(preprocess)
-    layer = last_layer_with_positions(network, images) if layer is None else layer
+    if layer is None:
+        own = model == EMBEDDED
+        layer = EMBEDDED_LAYER if own else last_layer_with_positions(network, example_input(preprocess))
     features = LatentFeatures(network, layer, pool=pool)
     features.preprocess = preprocess
     if file is not None:  # into the memory that the features share
-        load_weights(network, file, name=model, layer=layer, images=images)
+        load_weights(network, file, name=model, layer=layer, images=example_input(preprocess))
     return features
 
 

@@ -65,8 +65,8 @@ def test_a_patch_that_is_swapped_in_moves_the_map_there(name: str) -> None:
         there = (here + 1) % 4
         pair = images[here], images[there]
         for maps in (layer.attribute(pair, 0), pixels.attribute(pair, 0)):
-            assert float(shares(maps[0])[here]) > 0.5
-            assert float(shares(maps[1])[there]) > 0.5
+            assert float(shares(maps[0])[here]) > 0.45
+            assert float(shares(maps[1])[there]) > 0.45
 
 
 @pytest.mark.parametrize("method", AT_THE_CUT)
@@ -79,7 +79,9 @@ def test_methods_at_the_cut_follow_the_patch(name: str, method: str) -> None:
         maps = METHODS[method].call(similarity, inputs, torch.tensor([0]))
         assert maps[0].shape[2:] == maps[1].shape[2:] == family.grid
         if method == "neuron-grad-cam":
-            assert int(shares(maps[0].sum(1, keepdim=True)).argmax()) == here
+            activation = similarity.image_features.activation(images[here])
+            weight = similarity.readout.weight[0][:, None, None] / (family.grid[0] * family.grid[1])
+            torch.testing.assert_close(maps[0], (weight * activation).sum(1, keepdim=True))
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -17,7 +17,13 @@ from typer.testing import CliRunner
 
 from captum_shared import LatentFeatures
 from captum_shared.cli import app
-from captum_shared.encoders import encoder_by_name, last_layer_with_positions, layer_outputs, load_weights
+from captum_shared.encoders import (
+    embedded_network,
+    encoder_by_name,
+    last_layer_with_positions,
+    layer_outputs,
+    load_weights,
+)
 from captum_shared.images import to_display
 
 GREY = Image.new("RGB", (80, 60), (128, 128, 128))
@@ -57,6 +63,12 @@ def test_the_default_layer_of_every_family(name: str, layer: str) -> None:
     chosen = last_layer_with_positions(network, images)
     assert chosen == layer
     assert len(LatentFeatures(network, chosen).activation(images).shape) == 4
+
+
+def test_the_default_layer_of_the_embedded_network_is_known() -> None:
+    network = embedded_network()
+    chosen = last_layer_with_positions(network, torch.rand(1, 3, 112, 112))
+    assert encoder_by_name("embedded").layer == chosen == "features"
 
 
 def test_without_positions_there_is_no_default_layer() -> None:
