@@ -56,7 +56,7 @@ def test_the_activation_at_the_cut_is_in_rows_and_columns(name: str) -> None:
     torch.testing.assert_close(seen[0], expected)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name != "vit, stem"])  # whose convolutions overlap
 def test_a_patch_that_is_swapped_in_changes_the_position_where_it_is(name: str) -> None:
     family = FAMILIES[name]
     features = LatentFeatures(family.network(), family.layer)
