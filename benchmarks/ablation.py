@@ -1,4 +1,4 @@
-"""What each part of SharedCorrespondence contributes, and what its two numbers do: a table a task.
+"""What each part of SharedCorrespondence contributes, and what its numbers do: a table a task.
 
 Every row is the method with one thing changed, with maps at the resolution of the cut but for the last two. Window and
 sharpness were chosen on ``parts`` with seeds from 100 and on the development half of the photographs; ``--half report
@@ -8,7 +8,7 @@ sharpness were chosen on ``parts`` with seeds from 100 and on the development ha
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -19,8 +19,8 @@ from torch.nn.functional import normalize
 from tqdm import tqdm
 
 from captum_shared import SharedCorrespondence
-from captum_shared.attr import SHARPNESS, WINDOW, heatmap, local_drive, local_features
-from captum_shared.encoders import encoder_by_name
+from captum_shared.attr import SHARPNESS, Population, heatmap, local_drive
+from captum_shared.encoders import WINDOW, encoder_by_name, local_features
 from captum_shared.evaluation import (
     KINDS,
     SCORES,
@@ -37,35 +37,42 @@ from captum_shared.evaluation import (
 from captum_shared.methods import METHODS
 
 BATCH = 4
-WHERE: Final[dict[str, Callable[[Tensor, "Readouts"], Tensor]]] = {
-    "features": lambda x, readouts: x,
-    "population": lambda x, readouts: x @ readouts.population.T,
-    "driving features": lambda x, readouts: x * readouts.weight[:, None],
-}
-"""What two places can agree in: their features, what all neurons make of them, the features that the neuron uses."""
+HALF: Final = 0.5
 
 
 @dataclass(frozen=True)
 class Setting:
     """One way to compute the correspondence of places; by default that of the method."""
 
-    agree: tuple[str, ...] = ("features", "population")
+    by_itself: float = HALF  # how far a place is read by itself, and not as the examples that it could be of
+    whitened: bool = True
+    powers: tuple[float, float] = (2.0, 1.0)  # of the cosines of the population and of the features
     drive: tuple[str, str] = ("share", "share")  # of the map's own image and of the other: "share", "rate" or "none"
+    driven_by: str = "read"  # or "predicted": by the linear prediction
     window: float = WINDOW
     sharpness: float = SHARPNESS
     centered: bool = True
+    n_neurons: int | None = None  # of the population: the pair's own and the next ones; all by default
 
 
 METHOD: Final = Setting()
+FORMER: Final = Setting(by_itself=1.0, whitened=False, powers=(1.0, 1.0), sharpness=3.0)
 ROWS: Final = {
     "as it is": METHOD,
-    "no agreement": replace(METHOD, agree=()),
-    "agreement in features alone": replace(METHOD, agree=("features",)),
-    "agreement in features alone, sharpness 6": replace(METHOD, agree=("features",), sharpness=6.0),
-    "agreement in the population alone": replace(METHOD, agree=("population",)),
-    "agreement in the population alone, sharpness 6": replace(METHOD, agree=("population",), sharpness=6.0),
-    "driving features for the population": replace(METHOD, agree=("features", "driving features")),
-    "driving features too": replace(METHOD, agree=tuple(WHERE)),
+    "with no examples": replace(METHOD, by_itself=1.0, whitened=False),
+    "with no examples, both cosines cubed": FORMER,
+    "places read by themselves": replace(METHOD, by_itself=1.0),
+    "places read by themselves, features not squared": replace(METHOD, by_itself=1.0, powers=(1.5, 0.5)),
+    "places read as examples alone": replace(METHOD, by_itself=0.0),
+    "places read 30 % by themselves": replace(METHOD, by_itself=0.3),
+    "places read 70 % by themselves": replace(METHOD, by_itself=0.7),
+    "not whitened": replace(METHOD, whitened=False),
+    "driven by what a place predicts": replace(METHOD, driven_by="predicted"),
+    "no agreement": replace(METHOD, powers=(0.0, 0.0)),
+    "agreement in features alone": replace(METHOD, powers=(0.0, 1.0)),
+    "agreement in the population alone": replace(METHOD, powers=(2.0, 0.0)),
+    "both cosines alike": replace(METHOD, powers=(1.0, 1.0)),
+    "cosine of the population cubed": replace(METHOD, powers=(3.0, 1.0)),
     "no drive": replace(METHOD, drive=("none", "none")),
     "drive of its own image alone": replace(METHOD, drive=("share", "none")),
     "drive as a rate, not a share": replace(METHOD, drive=("rate", "rate")),
@@ -73,38 +80,68 @@ ROWS: Final = {
     "window of one position": replace(METHOD, window=0.0),
     "window 1/5": replace(METHOD, window=1 / 5),
     "window 1/2": replace(METHOD, window=1 / 2),
-    **{f"sharpness {exponent}": replace(METHOD, sharpness=float(exponent)) for exponent in (1, 2, 4, 6)},
+    **{f"sharpness {exponent}": replace(METHOD, sharpness=exponent) for exponent in (1.0, 1.5, 3.0, 4.0)},
+    **{f"{number} neurons": replace(METHOD, n_neurons=number) for number in (1, 2, 4, 8)},
 }
 
 
 @dataclass(frozen=True)
 class Readouts:
-    """Weights of each pair's neuron and of all neurons, and the mean of the features."""
+    """The neuron of each pair, all neurons, and the mean of the features."""
 
-    weight: Tensor
-    population: Tensor
+    neurons: Tensor
+    population: Population
     mean: Tensor
+
+    def first(self, n_neurons: int | None) -> tuple[Tensor, Population]:
+        """The neuron of a pair, and so many of the population, its own among them."""
+        if n_neurons is None:
+            return self.neurons, self.population
+        weight, examples = self.population.weight, self.population.examples
+        kept = (self.neurons[:1] + torch.arange(n_neurons)) % len(weight)
+        scatter = torch.linalg.inv(self.population.whitening.T @ self.population.whitening)[kept][:, kept]
+        whitening = torch.linalg.inv(torch.linalg.cholesky(scatter))
+        return torch.zeros_like(self.neurons), Population(weight[kept], examples[:, kept], whitening)
+
+
+def read(places: Tensor, population: Population, by_itself: float) -> Tensor:
+    """What the population makes of places: half by themselves is the method's."""
+    predicted = places @ population.weight.T
+    expected = 2 * population.read(places) - predicted
+    return by_itself * predicted + (1 - by_itself) * expected
 
 
 def layer_map(own: Tensor, other: Tensor, readouts: Readouts, setting: Setting) -> Tensor:
     """The map of one image beside the other, both activations at the cut."""
+    if setting.n_neurons is not None and len(own) > 1:  # each pair has a population of its own
+        return torch.cat(
+            [
+                layer_map(own[[i]], other[[i]], replace(readouts, neurons=readouts.neurons[[i]]), setting)
+                for i in range(len(own))
+            ]
+        )
+    neurons, population = readouts.first(setting.n_neurons)
     mean = readouts.mean if setting.centered else torch.zeros_like(readouts.mean)
     places = [local_features(each, mean, setting.window) for each in (own, other)]
+    answers = [read(each, population, setting.by_itself) for each in places]
+    compared = [population.whitened(each) if setting.whitened else each for each in answers]
     agreed = torch.ones(())
-    for basis in setting.agree:
-        first, second = (normalize(WHERE[basis](each, readouts), dim=-1) for each in places)
-        agreed = agreed * (first @ second.mT).clamp(0, 1)
-    first, second = (drive(*each, readouts.weight) for each in zip(places, setting.drive, strict=True))
-    compared = first[:, :, None] * agreed**setting.sharpness * second[:, None]
-    return compared.sum(2).reshape(-1, 1, *own.shape[2:])
+    for power, sides in zip(setting.powers, (compared, places), strict=True):
+        first, second = (normalize(each, dim=-1) for each in sides)
+        agreed = agreed * (first @ second.mT).clamp(0, 1) ** power
+    if setting.driven_by == "predicted":
+        answers = [each @ population.weight.T for each in places]
+    first, second = (drive(*each, neurons) for each in zip(answers, setting.drive, strict=True))
+    shared = first[:, :, None] * agreed**setting.sharpness * second[:, None]
+    return shared.sum(2).reshape(-1, 1, *own.shape[2:])
 
 
-def drive(places: Tensor, which: str, weight: Tensor) -> Tensor:
+def drive(answers: Tensor, which: str, neurons: Tensor) -> Tensor:
     if which == "none":
-        return places.new_full(places.shape[:2], 1 / places.shape[1])
+        return answers.new_full(answers.shape[:2], 1 / answers.shape[1])
     if which == "rate":
-        return (places @ weight[:, :, None])[:, :, 0].clamp(min=0)
-    return local_drive(places, weight)
+        return answers[torch.arange(len(answers)), :, neurons].clamp(min=0)
+    return local_drive(answers, neurons)
 
 
 @torch.no_grad()
@@ -115,8 +152,7 @@ def scored(task: Task, indices: range) -> dict[str, dict[str, Tensor]]:
     neurons = torch.tensor([trial.neuron for trial in trials])
     inputs = tuple(torch.stack([trial.images for trial in trials], 1))
     image, reference, control = (encoder.network(each.contiguous(memory_format=torch.channels_last)) for each in inputs)
-    weight, mean = readout.weight.to(image), readout.feature_mean.to(image)
-    readouts = Readouts(weight[neurons], weight, mean)
+    readouts = Readouts(neurons, Population.of(readout, image), readout.feature_mean.to(image))
     method, regions = SharedCorrespondence(task.similarity), torch.stack([trial.regions for trial in trials])
     at_cut = method.attribute((inputs[0], inputs[1]), neurons)[0]
     torch.testing.assert_close(layer_map(image, reference, readouts, METHOD), at_cut)

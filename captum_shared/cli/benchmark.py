@@ -9,7 +9,7 @@ import typer
 
 from captum_shared.cli.app import app, available, listed, told
 from captum_shared.encoders import EMBEDDED, LatentFeatures, encoder_by_name
-from captum_shared.evaluation import CEILING, Extent, Task, grid_task, parts_task, run_benchmark, run_category_neurons
+from captum_shared.evaluation import Extent, Task, grid_task, parts_task, run_benchmark, run_category_neurons
 from captum_shared.evaluation.tasks.grid import Half
 from captum_shared.evaluation.tasks.preferences import DEFAULT_METHODS
 from captum_shared.figures import preferences_figure, save_benchmark, save_figure
@@ -150,5 +150,5 @@ def _run(
     task: Task, compared: list[Method], extent: Extent, *, output: Path, resume: bool, device: torch.device
 ) -> None:
     task.similarity.to(device).to(memory_format=torch.channels_last)
-    result = run_benchmark(task, [*compared, CEILING], extent=extent, output=output, resume=resume)
+    result = run_benchmark(task, [*compared, *task.ceilings], extent=extent, output=output, resume=resume)
     typer.echo(f"{save_benchmark(result, output)}\n\nWrote results.json, table.md and figure.png to {output}.")

@@ -35,12 +35,14 @@ from .simulated import ScoredPair, known_regions, score_simulated_pairs
 from .tasks import (
     CEILING,
     CategoryNeuron,
+    LabelObserver,
     Task,
     Trial,
     category_neurons,
     cells_alone,
     factorial_design,
     grid_task,
+    label_ceiling,
     parts_task,
 )
 
@@ -53,6 +55,7 @@ __all__ = [
     "Extent",
     "Interval",
     "KnownPairs",
+    "LabelObserver",
     "PairFaithfulness",
     "Score",
     "ScoredPair",
@@ -69,6 +72,7 @@ __all__ = [
     "factorial_design",
     "grid_task",
     "known_regions",
+    "label_ceiling",
     "map_agreement",
     "network_agreement",
     "outweighs",

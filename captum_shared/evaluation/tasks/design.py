@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from captum_shared.attr.similarity import NeuronSimilarity
+from captum_shared.evaluation.tasks.ceiling import CEILING
+from captum_shared.methods.method import Method
 
 
 @final
@@ -46,6 +48,7 @@ class Task:
         similarity: encoder and readouts.
         trial: from the position of a pair to the pair, the same each time.
         settings: what the task was made with, ready for JSON; a benchmark is resumed if they are the same.
+        ceilings: what could be told by who knows more than a method does, as rows beside the methods.
 
     Example:
         >>> from torch import nn
@@ -58,6 +61,7 @@ class Task:
     similarity: NeuronSimilarity
     trial: Callable[[int], Trial]
     settings: Mapping[str, Any]
+    ceilings: tuple[Method, ...] = (CEILING,)
 
 
 def factorial_design(

@@ -16,7 +16,9 @@ from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.photographs import latent_features, load_inputs, takes
 from captum_shared.encoders.windows import local_scatter
+from captum_shared.evaluation.tasks.ceiling import CEILING
 from captum_shared.evaluation.tasks.design import Task, Trial, factorial_design
+from captum_shared.evaluation.tasks.labels import label_ceiling
 from captum_shared.images import image_folder
 from captum_shared.neurons.encoding import fit_readout
 from captum_shared.neurons.validation import select_layer
@@ -104,6 +106,7 @@ def grid_task(
             "pool": features.pool,
             "size": list(size),
         },
+        ceilings=(CEILING, label_ceiling(seen, labels, drivers)),
     )
 
 
