@@ -3,6 +3,7 @@ from .chance import Significance, significance
 from .correspondence import SharedCorrespondence
 from .cosines import neuron_similarity, pairwise_similarity, shared_weights
 from .decomposition import Components, components
+from .embedding import embedding_readout
 from .heatmaps import Kind, heatmap, rank_correlation
 from .layer import LayerSharedAttribution
 from .matching import Counterpart, counterpart
@@ -34,6 +35,7 @@ __all__ = [
     "components",
     "corresponding",
     "counterpart",
+    "embedding_readout",
     "heatmap",
     "local_drive",
     "neuron_similarity",

@@ -16,7 +16,10 @@ predictions scatter about that of their image (:meth:`~captum_shared.LinearReado
 A place is read half by itself and half as the images that it could be a place of, since a single place predicts
 poorly (:math:`\pi` is the probability of each, given the prediction). D is the share of neuron k's drive that comes
 from a place; A, between 0 and 1, how well two places agree; C their correspondence. A readout that knows no examples
-has :math:`y_p = r_p` and S = 1.
+has :math:`y_p = r_p` and S = 1. Without neurons (:func:`~captum_shared.attr.embedding_readout`) features stand for
+answers, :math:`y_p = x_p`, and the drive of a place is what it adds to the similarity with the other image:
+
+.. math:: D(p) \propto \Big[\textstyle\sum_q y_p^\top S^{-1} y'_q\Big]_+
 """
 
 from __future__ import annotations
@@ -45,12 +48,12 @@ class Population:
     """All neurons of a readout, as they read single places.
 
     Attributes:
-        weight: W; its unit has no effect.
+        weight: W; its unit has no effect. None without neurons, where features stand for answers.
         examples: e, or None if the readout knows none.
-        whitening: :math:`S^{-1/2}` but for a rotation, or None with no examples.
+        whitening: :math:`S^{-1/2}` but for a rotation, or None if it is not known.
     """
 
-    weight: Float[Tensor, "neuron feature"]
+    weight: Float[Tensor, "neuron feature"] | None
     examples: Float[Tensor, "example neuron"] | None = None
     whitening: Float[Tensor, "neuron neuron"] | None = None
 
@@ -74,8 +77,10 @@ class Population:
         largest = readout.weight.abs().max()
         largest = torch.where(largest > 0, largest, 1)
         weight = (readout.weight / largest).to(like)
-        if readout.examples is None or readout.scatter is None:
+        if readout.scatter is None:
             return cls(weight)
+        if readout.examples is None:
+            return cls(None, None, _whitening(readout.scatter.double()).to(like))
         scatter = readout.scatter.double() / largest.double() ** 2
         return cls(weight, (readout.examples / largest).to(like), _whitening(scatter).to(like))
 
@@ -93,7 +98,7 @@ class Population:
             >>> Population(one, examples, one).read(torch.tensor([[[8.0]]]))  # half 8, half 9
             tensor([[[8.5000]]])
         """
-        predicted = features @ self.weight.T
+        predicted = features if self.weight is None else features @ self.weight.T
         if self.examples is None:
             return predicted
         known = self.whitened(self.examples)
@@ -181,8 +186,12 @@ def corresponding(
     """
     features = image_features, reference_features
     first, second = (population.read(each) for each in features)
-    agreed = agreement(features, (population.whitened(first), population.whitened(second)))
-    return local_drive(first, neurons)[:, :, None] * agreed * local_drive(second, neurons)[:, None]
+    whitened = population.whitened(first), population.whitened(second)
+    if population.weight is None:
+        drives = _added(*whitened), _added(*whitened[::-1])
+    else:
+        drives = local_drive(first, neurons), local_drive(second, neurons)
+    return drives[0][:, :, None] * agreement(features, whitened) * drives[1][:, None]
 
 
 def shared_places(
@@ -233,6 +242,11 @@ def _whitening(scatter: Tensor) -> Tensor:
     factor = torch.linalg.cholesky((1 - _SHRINKAGE) * scatter + diagonal)
     whitening: Tensor = torch.linalg.solve_triangular(factor, torch.eye(len(factor)).to(factor), upper=False)
     return whitening
+
+
+def _added(own: Tensor, other: Tensor) -> Tensor:
+    """The share of each place of one image in its similarity with the other."""
+    return _shares((own @ other.mean(1)[:, :, None])[:, :, 0].clamp(min=0))
 
 
 def _cosine(first: Tensor, second: Tensor) -> Tensor:

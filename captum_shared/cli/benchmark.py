@@ -31,6 +31,9 @@ Weights: TypeAlias = Annotated[
 ]
 Seed: TypeAlias = Annotated[int, typer.Option(min=0, help="Seed of the neurons, their responses and the pairs.")]
 Device: TypeAlias = Annotated[str, typer.Option(help="Device to run the network on: cpu, cuda, mps ...")]
+WithoutNeurons: TypeAlias = Annotated[
+    bool, typer.Option("--without-neurons", help="Plain embedding similarity: what two images share, for nobody.")
+]
 Resume: TypeAlias = Annotated[bool, typer.Option("--resume", help="Go on with the benchmark in the output folder.")]
 
 CONTROLS: Final = 64
@@ -49,6 +52,7 @@ def parts(
     controls: Controls = CONTROLS,
     faithful: Faithful = 0,
     sanity: Sanity = 0,
+    without_neurons: WithoutNeurons = False,
     seed: Seed = 0,
     device: Device = "cpu",
     resume: Resume = False,
@@ -60,7 +64,7 @@ def parts(
     extent = _extent(pairs, controls, faithful, sanity)
     _check_folder(output, resume=resume)
     compared, chosen_device = methods_by_name(listed(names)), available(device)
-    task = parts_task(seed=seed, progress=True)
+    task = parts_task(n_neurons=0 if without_neurons else 48, seed=seed, progress=True)
     _run(task, compared, extent, output=output, resume=resume, device=chosen_device)
 
 
@@ -81,6 +85,7 @@ def grid(
     controls: Controls = CONTROLS,
     faithful: Faithful = 0,
     sanity: Sanity = 0,
+    without_neurons: WithoutNeurons = False,
     seed: Seed = 0,
     device: Device = "cpu",
     resume: Resume = False,
@@ -94,7 +99,8 @@ def grid(
     compared, chosen_device = methods_by_name(listed(names)), available(device)
     cuts: list[str | None] = list(layer) if layer else [None]
     encoders = [_encoder(model, name, weights).to(chosen_device) for name in cuts]
-    task = grid_task(images, encoders, half=half, seed=seed, progress=True)
+    n_neurons = 0 if without_neurons else 12
+    task = grid_task(images, encoders, half=half, n_neurons=n_neurons, seed=seed, progress=True)
     named = replace(task, settings={**task.settings, "model": model})
     _run(named, compared, extent, output=output, resume=resume, device=chosen_device)
 

@@ -38,7 +38,8 @@ class LinearReadout(nn.Module):
 
     Attributes:
         examples: what it predicts for images that it knows, less what it predicts for the mean; None with no examples.
-        scatter: how its predictions for single places scatter about those for their images; None with no examples.
+        scatter: how its predictions for single places scatter about those for their images; with no examples that of
+            the features, of :meth:`uniform`, or None.
 
     Raises:
         TypeError: if an array is not made of real numbers, or a name is not a string.
@@ -92,17 +93,23 @@ class LinearReadout(nn.Module):
         self._neuron_names = checked_names(neuron_names, n_neurons)
 
     @classmethod
-    def uniform(cls, n_features: int) -> LinearReadout:
+    def uniform(
+        cls, n_features: int, feature_mean: Array | Sequence[float] | None = None, scatter: Array | None = None
+    ) -> LinearReadout:
         """One neuron that weighs all features alike: neuron-specific similarity becomes plain cosine similarity.
 
         Args:
             n_features: number of features, at least 1.
+            feature_mean: as in the constructor.
+            scatter: how the features of places differ within images, (feature, feature), of
+                :func:`~captum_shared.encoders.local_scatter`. With it :class:`~captum_shared.SharedCorrespondence`
+                compares places in all features, whitened, and no neuron drives: see :mod:`captum_shared.attr.places`.
 
         Returns:
             A readout with one neuron, all weights 1, bias 0.
 
         Raises:
-            ValueError: if ``n_features`` is below 1.
+            ValueError: if ``n_features`` is below 1, or a shape does not fit.
 
         Example:
             >>> LinearReadout.uniform(3).weight
@@ -110,7 +117,8 @@ class LinearReadout(nn.Module):
         """
         if n_features < 1:
             raise ValueError(f"Expected n_features of at least 1, got {n_features}.")
-        return cls(torch.ones(1, n_features))
+        readout = cls(torch.ones(1, n_features), feature_mean=feature_mean)
+        return readout if scatter is None else readout._knowing(None, as_tensor(scatter, "scatter", like=None))
 
     @classmethod
     def from_estimator(
@@ -190,13 +198,16 @@ class LinearReadout(nn.Module):
         examples = (images[kept.to(images.device)] - self.feature_mean.double()) @ weight.mT
         return self._knowing(examples, weight @ covariance @ weight.mT)
 
-    def _knowing(self, examples: Tensor, scatter: Tensor) -> LinearReadout:
-        """Return the same neurons with these examples."""
+    def _knowing(self, examples: Tensor | None, scatter: Tensor) -> LinearReadout:
+        """Return the same neurons with these examples, or with a scatter of features."""
         same = LinearReadout(self.weight, self.bias, self.feature_mean, neuron_names=self._neuron_names)
-        for name, values, n_rows in (("examples", examples, len(examples)), ("scatter", scatter, self.n_neurons)):
-            if values.shape != (n_rows, self.n_neurons) or n_rows == 0:
-                raise ValueError(f"its {name} have shape {tuple(values.shape)}, not a column for each neuron")
-            setattr(same, name, as_tensor(values, name, like=self.weight))
+        side = self.n_neurons if examples is not None else self.n_features
+        if scatter.shape != (side, side):
+            raise ValueError(f"Expected scatter of {side} by itself, got shape {tuple(scatter.shape)}.")
+        if examples is not None and (examples.shape[1:] != (self.n_neurons,) or len(examples) == 0):
+            raise ValueError(f"its examples have shape {tuple(examples.shape)}, not a column for each neuron")
+        same.examples = None if examples is None else as_tensor(examples, "examples", like=self.weight)
+        same.scatter = as_tensor(scatter, "scatter", like=self.weight)
         return same
 
     @classmethod
@@ -215,9 +226,9 @@ class LinearReadout(nn.Module):
         """
         tensors, metadata = read_tensors(path)
         try:
-            known = {name: tensors.pop(name) for name in ("examples", "scatter") if name in tensors}
+            examples, scatter = (tensors.pop(name, None) for name in ("examples", "scatter"))
             readout = cls(**tensors, neuron_names=metadata["neuron_names"])
-            return readout._knowing(**known) if known else readout
+            return readout if scatter is None else readout._knowing(examples, scatter)
         except (TypeError, ValueError) as error:
             raise unreadable(path, error) from error
 

@@ -17,7 +17,7 @@ from captum_shared._files import write_atomically
 _FORMAT: Final = "captum_shared.LinearReadout, version 2"
 _FORMATS: Final = (_FORMAT, "captum_shared.LinearReadout, version 1")  # which has no examples
 _NEEDED: Final = {"format", "neuron_names", "weight", "bias", "feature_mean"}
-_EXAMPLES: Final = {"examples", "scatter"}
+_KNOWN: Final = {"examples", "scatter"}
 
 
 def write_tensors(path: str | os.PathLike[str], tensors: dict[str, Tensor], neuron_names: Sequence[str]) -> None:
@@ -61,7 +61,7 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
         if metadata.get("format") not in _FORMATS:
             raise ValueError(f"its format is {metadata.get('format')!r}, not {_FORMAT!r}")
         held = {*tensors, *metadata}
-        if held not in (_NEEDED, _NEEDED | _EXAMPLES):
+        if not _NEEDED <= held <= _NEEDED | _KNOWN or held & _KNOWN == {"examples"}:
             raise ValueError(
                 f"it holds {sorted(held)}, not weight, bias, feature_mean and neuron_names, with examples and scatter "
                 "or without"

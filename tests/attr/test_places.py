@@ -2,15 +2,18 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 from toys import hand_weights, seeded
 
+from captum_shared import LatentFeatures
 from captum_shared.attr.cosines import shared_weights
+from captum_shared.attr.embedding import embedding_readout
 from captum_shared.attr.places import (
     SHARPNESS,
     Population,
@@ -19,7 +22,7 @@ from captum_shared.attr.places import (
     local_drive,
     shared_places,
 )
-from captum_shared.encoders.windows import WINDOW, local_features
+from captum_shared.encoders.windows import WINDOW, LocalScatter, local_features
 from captum_shared.neurons.readout import LinearReadout
 
 seeds = st.integers(0, 10_000)
@@ -437,3 +440,48 @@ def test_places_that_do_not_differ_do_no_harm() -> None:
     readout = LinearReadout(seeded(1, 2, 4)).with_examples(seeded(2, 3, 4), torch.zeros(4, 4))
     x = seeded(3, 1, 5, 4)
     assert bool(corresponding(x, x, Population.of(readout, x), torch.tensor([0])).isfinite().all())
+
+
+# Without neurons ----------------------------------------------------------------------------------------------------
+
+
+@given(seeds)
+def test_without_neurons_places_are_compared_in_all_features(seed: int) -> None:
+    root, x, z = seeded(seed, 9, 4), seeded(seed + 1, 2, 5, 4), seeded(seed + 2, 2, 3, 4)
+    scatter = root.mT @ root / 9
+    readout = LinearReadout.uniform(4, scatter=scatter).double()
+    found = corresponding(x, z, Population.of(readout, x), torch.tensor([0, 0]))
+    shrunk = 0.9 * readout.scatter + 0.1 * torch.diag(readout.scatter.diagonal())
+    precision = torch.linalg.inv(shrunk)
+    values, vectors = torch.linalg.eigh(precision)
+    half = vectors @ torch.diag(values**0.5) @ vectors.T
+    for i in range(2):
+        sides = [
+            [max(0.0, sum(float(one @ precision @ other) for other in others)) for one in own]
+            for own, others in ((x[i], z[i]), (z[i], x[i]))
+        ]
+        drives = [[one / sum(side) if sum(side) > 0 else 0.0 for one in side] for side in sides]
+        for p, first in enumerate(x[i]):
+            for q, second in enumerate(z[i]):
+                agreed = max(0.0, slow_cosine(half @ first, half @ second)) ** 2 * max(0.0, slow_cosine(first, second))
+                expected = drives[0][p] * agreed**SHARPNESS * drives[1][q]
+                assert float(found[i, p, q]) == pytest.approx(expected, rel=1e-4, abs=1e-9)
+
+
+def test_the_readout_of_an_embedding_is_made_of_images_alone(tmp_path: Path) -> None:
+    features = LatentFeatures(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), "1")
+    images = torch.rand(5, 3, 12, 12)
+    readout = embedding_readout(features, images, batch_size=2)
+    with torch.no_grad():
+        activation = features.network(images)
+    torch.testing.assert_close(readout.feature_mean, activation.mean((0, 2, 3)))
+    gathered = LocalScatter()
+    gathered.add(activation)
+    torch.testing.assert_close(readout.scatter, gathered.mean.float())
+    assert torch.equal(readout.weight, torch.ones(1, 4))
+    readout.save(tmp_path / "r")
+    loaded = LinearReadout.load(tmp_path / "r")
+    assert loaded.examples is None
+    assert torch.equal(loaded.scatter, readout.scatter)
+    with pytest.raises(ValueError, match="at least one image"):
+        embedding_readout(features, images[:0])

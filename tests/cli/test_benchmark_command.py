@@ -17,7 +17,6 @@ from captum_shared._resuming import versions
 from captum_shared.cli import app
 from captum_shared.encoders import encoder_by_name
 from captum_shared.evaluation import (
-    CEILING,
     Extent,
     Task,
     bootstrap,
@@ -175,7 +174,7 @@ class TestCommand:
         task = grid_task(photographs, encoder_by_name("embedded", "features"), half="development", seed=3)
         task.similarity.to(memory_format=torch.channels_last)
         expected = run_benchmark(
-            task, ["paper", CEILING], extent=Extent(9, 0, 1, 2), output=tmp_path / "expected", progress=False
+            task, ["paper", *task.ceilings], extent=Extent(9, 0, 1, 2), output=tmp_path / "expected", progress=False
         )
         assert scores(written(tmp_path / "out")) == scores(expected)
         assert settings == {**expected["settings"], "model": "embedded"}

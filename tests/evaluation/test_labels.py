@@ -12,9 +12,12 @@ from toys import small_net
 
 from captum_shared import LatentFeatures, LinearReadout, NeuronSimilarity
 from captum_shared.encoders.photographs import load_inputs
+from captum_shared.evaluation.tasks.design import Task
 from captum_shared.evaluation.tasks.grid import grid_task
 from captum_shared.evaluation.tasks.labels import label_ceiling
+from captum_shared.evaluation.tasks.parts import parts_task
 from captum_shared.images import image_folder, rgb_preprocess
+from captum_shared.methods.registry import METHODS
 
 SIDE = 12
 
@@ -86,3 +89,45 @@ def test_the_grid_brings_both_ceilings(photographs: Path, similarity: NeuronSimi
     maps = task.ceilings[1].attribute(task.similarity, (first, second), torch.tensor([trial.neuron]))
     assert float(maps[0].min()) > 0
     torch.testing.assert_close(maps[0].sum(), maps[1].sum())
+
+
+def contents_are_of_the_design(task: Task) -> None:
+    for index in range(12):
+        image, reference, control = task.trial(index).contents
+        assert image[0] == reference[0]
+        assert len({*image, *reference}) == 7
+        assert control[1:] == reference[1:]
+        assert image[0] not in control
+        assert not set(image) & set(control)
+        assert task.trial(index).neuron == 0
+
+
+def test_a_grid_without_neurons_shares_one_category_of_the_half(
+    photographs: Path, similarity: NeuronSimilarity
+) -> None:
+    task = grid_task(photographs, similarity.image_features, half="development", n_neurons=0)
+    contents_are_of_the_design(task)
+    assert {task.trial(index).contents[0][0] for index in range(40)} == set(task.settings["categories"])
+    readout = task.similarity.readout
+    assert torch.equal(readout.weight, torch.ones_like(readout.weight))
+    assert readout.examples is None
+    assert readout.scatter.shape == (readout.n_features, readout.n_features)
+    assert [each.name for each in task.ceilings] == ["ceiling"]
+
+
+def test_parts_without_neurons_share_one_part() -> None:
+    task = parts_task(n_neurons=0, n_fitted=8)
+    contents_are_of_the_design(task)
+    trial = task.trial(0)
+    first, second, _ = trial.images[:, None]
+    maps = METHODS["recommended"].maps(task.similarity, (first, second), torch.tensor([0]))
+    assert float(maps[0].sum()) > 0
+    torch.testing.assert_close(maps[0].sum(), maps[1].sum(), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("wrong", [-1, 0])
+def test_numbers_of_neurons_that_cannot_be(photographs: Path, similarity: NeuronSimilarity, wrong: int) -> None:
+    features = similarity.image_features
+    encoders = [features] if wrong else [features, LatentFeatures(small_net(), "features.0")]
+    with pytest.raises(ValueError, match=f"Expected neurons, or none and one encoder, got n_neurons={wrong}"):
+        grid_task(photographs, encoders, n_neurons=wrong)

@@ -15,7 +15,7 @@ from captum_shared import LatentFeatures, NeuronSimilarity, SharedCorrespondence
 from captum_shared.evaluation.tasks import grid as grids
 from captum_shared.evaluation.tasks import parts as drawings
 from captum_shared.evaluation.tasks.ceiling import cells_alone
-from captum_shared.evaluation.tasks.design import Task, Trial, factorial_design
+from captum_shared.evaluation.tasks.design import Task, Trial, factorial_design, one_shared_design
 from captum_shared.images import load_images, rgb_preprocess
 
 CATEGORIES = ["ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen", "ibis", "jay"]
@@ -360,9 +360,10 @@ class TestGrid:
             grids.grid_task(folder, [features, features])
         with pytest.raises(ValueError, match="cut at different layers, got none"):
             grids.grid_task(folder, [])
-        for task in (lambda: grids.grid_task(folder, features, n_neurons=0), lambda: drawings.parts_task(n_neurons=0)):
-            with pytest.raises(ValueError, match="at least one neuron, got n_neurons=0"):
-                task()
+        with pytest.raises(ValueError, match="neurons or none, got n_neurons=-1"):
+            drawings.parts_task(n_neurons=-1)
+        with pytest.raises(ValueError, match="7 or more contents for pairs that share one, got 6"):
+            one_shared_design(["a"], list("abcdef"), np.random.default_rng(0))
 
     def test_a_network_of_one_size_gets_grids_of_that_size(self, folder: Path, features: LatentFeatures) -> None:
         picky = LatentFeatures(nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE**2, 4)), "1")

@@ -500,7 +500,8 @@ TENSORS = {"weight": torch.ones(1, 2), "bias": torch.zeros(1), "feature_mean": t
     [
         (TENSORS, None, "its format is None"),
         (TENSORS, {"format": FORMAT.replace("2", "3")}, "version 3', not 'captum_shared.LinearReadout, version 2'"),
-        (TENSORS | {"scatter": torch.ones(1, 1)}, NAMES, "with examples and scatter or without"),
+        (TENSORS | {"scatter": torch.ones(1, 1)}, NAMES, r"Expected scatter of 2 by itself, got shape \(1, 1\)"),
+        (TENSORS | {"examples": torch.ones(3, 1)}, NAMES, "with examples and scatter or without"),
         (
             TENSORS | {"examples": torch.ones(3, 2), "scatter": torch.ones(1, 1)},
             NAMES,

@@ -121,3 +121,30 @@ def shared_drivers_design(
     own, others_own = tuple(strangers[:n_own]), tuple(strangers[n_own : 2 * n_own])
     control = tuple(left[:1] * n_shared) or tuple(strangers[2 * n_own : 2 * n_own + n_shared])
     return (*shared, *own), (*shared, *others_own), (*control, *others_own)
+
+
+def one_shared_design(
+    shared: Sequence[str], contents: Sequence[str], rng: np.random.Generator
+) -> tuple[tuple[str, ...], ...]:
+    """Choose what is in the four regions of each image where there are no neurons: one content is shared, six are not.
+
+    Args:
+        shared: contents of which one is shared: the answer.
+        contents: all contents, seven or more.
+        rng: source of every choice.
+
+    Returns:
+        Four contents for each of the three images, the answer first; in place of it the control has another of its own.
+
+    Raises:
+        ValueError: if there are too few contents.
+
+    Example:
+        >>> one_shared_design(["a"], ["a", "b", "c", "d", "e", "f", "g"], np.random.default_rng(0))
+        (('a', 'e', 'd', 'g'), ('a', 'f', 'b', 'c'), ('f', 'f', 'b', 'c'))
+    """
+    answer = str(rng.choice(np.asarray(shared)))
+    others = rng.permutation([content for content in contents if content != answer]).tolist()
+    if len(others) < 6:
+        raise ValueError(f"Expected 7 or more contents for pairs that share one, got {len(others) + 1}. Add some.")
+    return (answer, *others[:3]), (answer, *others[3:6]), (others[3], *others[3:6])

@@ -15,12 +15,13 @@ from captum_shared._resuming import digest
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.photographs import latent_features, load_inputs, takes
-from captum_shared.encoders.windows import local_scatter
+from captum_shared.encoders.windows import LocalScatter, local_scatter
 from captum_shared.evaluation.tasks.ceiling import CEILING
-from captum_shared.evaluation.tasks.design import Task, Trial, factorial_design
+from captum_shared.evaluation.tasks.design import Task, Trial, factorial_design, one_shared_design
 from captum_shared.evaluation.tasks.labels import label_ceiling
 from captum_shared.images import image_folder
 from captum_shared.neurons.encoding import fit_readout
+from captum_shared.neurons.readout import LinearReadout
 from captum_shared.neurons.validation import select_layer
 
 Half: TypeAlias = Literal["development", "report", "all"]
@@ -56,7 +57,8 @@ def grid_task(
         images: folder of labelled photographs: a folder a category.
         encoders: one encoder, or several cut at different layers; with their ``preprocess`` set.
         half: whose categories drive neurons: ``"development"``, ``"report"``, or ``"all"`` but two.
-        n_neurons: how many neurons, at least 1.
+        n_neurons: how many neurons; with 0 there are none, but one category that both images of a pair share (of the
+            half) and six that they do not, and the readout is that of plain embedding similarity, of one encoder.
         seed: of neurons, responses and pairs.
         progress: whether to show progress bars.
 
@@ -68,25 +70,21 @@ def grid_task(
         ValueError: if there are too few categories or no neuron, ``half`` is unknown, two encoders are cut at the same
             layer, or an encoder has no ``preprocess``.
     """
-    if n_neurons < 1:
-        raise ValueError(f"Expected at least one neuron, got n_neurons={n_neurons}.")
+    cut = _by_layer(encoders)
+    if n_neurons < 0 or (n_neurons == 0 and len(cut) > 1):
+        raise ValueError(f"Expected neurons, or none and one encoder, got n_neurons={n_neurons}, {len(cut)} encoders.")
     files = _files(images)
     used, strangers = _halves(sorted(files), half)
     fitted = {name: paths[::2] for name, paths in files.items()}
     drivers = _drivers(used, n_neurons, seed)
     labels = [name for name, paths in fitted.items() for _ in paths]
-    rates = np.array([[_BASELINE + neuron.get(label, 0.0) for neuron in drivers] for label in labels])
-    responses = np.random.default_rng([seed, 2]).poisson(rates * _EXPOSURE) / _EXPOSURE
-    cut = _by_layer(encoders)
     seen = [path for paths in fitted.values() for path in paths]
     latent, scatter = {}, {}
     for layer, each in cut.items():
         with local_scatter(each) as scatter[layer]:
             latent[layer] = latent_features(each, seen, progress=progress)
-    choice = select_layer(latent, responses)
-    features = cut[choice.layer]
-    readout = fit_readout(latent[choice.layer], responses, center=True, neuron_names=_names(drivers))
-    readout = readout.with_examples(latent[choice.layer], scatter[choice.layer].mean)
+    readout, means = _readout(latent, scatter, labels, drivers, seed)
+    features = cut[max(means, key=means.__getitem__)]
     size = _size(features, seen[0])
     shown = {name: load_inputs(features, paths[1::2]).cpu() for name, paths in files.items()}
     return Task(
@@ -102,11 +100,11 @@ def grid_task(
             "photographs": digest(path.read_bytes() for paths in files.values() for path in paths),
             "weights": digest(value.cpu().numpy().tobytes() for value in features.state_dict().values()),
             "layer": features.layer,
-            "layers": {layer: round(mean, 3) for layer, mean in choice.means.items()},
+            "layers": {layer: round(mean, 3) for layer, mean in means.items()},
             "pool": features.pool,
             "size": list(size),
         },
-        ceilings=(CEILING, label_ceiling(seen, labels, drivers)),
+        ceilings=(CEILING, label_ceiling(seen, labels, drivers)) if drivers else (CEILING,),
     )
 
 
@@ -141,7 +139,8 @@ def _drivers(categories: Sequence[str], n_neurons: int, seed: int) -> list[dict[
     """Gains of every neuron for three categories; all threes occur before one occurs again."""
     rng = np.random.default_rng([seed, 1])
     threes = list(combinations(categories, 3))
-    order = np.concatenate([rng.permutation(len(threes)) for _ in range(-(-n_neurons // len(threes)))])[:n_neurons]
+    rounds = [rng.permutation(len(threes)) for _ in range(-(-n_neurons // len(threes)))]
+    order = np.concatenate([np.zeros(0, dtype=int), *rounds])[:n_neurons]
     return [{name: float(rng.uniform(*_GAINS)) for name in threes[three]} for three in order]
 
 
@@ -151,6 +150,24 @@ def _by_layer(encoders: LatentFeatures | Sequence[LatentFeatures]) -> dict[str, 
     if not layers or len(set(layers)) < len(layers):
         raise ValueError(f"Expected encoders that are cut at different layers, got {', '.join(layers) or 'none'}.")
     return dict(zip(layers, several, strict=True))
+
+
+def _readout(
+    latent: Mapping[str, Tensor],
+    scatter: Mapping[str, LocalScatter],
+    labels: Sequence[str],
+    drivers: Sequence[Mapping[str, float]],
+    seed: int,
+) -> tuple[LinearReadout, Mapping[str, float]]:
+    """The neurons, fitted at the layer that predicts them best, and how well each layer does; or no neuron at all."""
+    if not drivers:
+        ((layer, features),) = latent.items()
+        return LinearReadout.uniform(features.shape[1], features.mean(0).cpu(), scatter[layer].mean), {layer: 0.0}
+    rates = np.array([[_BASELINE + neuron.get(label, 0.0) for neuron in drivers] for label in labels])
+    responses = np.random.default_rng([seed, 2]).poisson(rates * _EXPOSURE) / _EXPOSURE
+    choice = select_layer(latent, responses)
+    readout = fit_readout(latent[choice.layer], responses, center=True, neuron_names=_names(drivers))
+    return readout.with_examples(latent[choice.layer], scatter[choice.layer].mean), choice.means
 
 
 def _size(features: LatentFeatures, photograph: Path) -> tuple[int, int]:
@@ -181,9 +198,13 @@ def _trial(
     seed: int,
 ) -> Trial:
     rng = np.random.default_rng([seed, 3, index])
-    neuron = index % len(drivers)
-    driving = sorted(drivers[neuron])
-    contents = factorial_design(driving, [name for name in categories[0] if name not in driving], categories[1], rng)
+    neuron = index % max(1, len(drivers))
+    if drivers:
+        driving = sorted(drivers[neuron])
+        shared = [name for name in categories[0] if name not in driving]
+        contents = factorial_design(driving, shared, categories[1], rng)
+    else:
+        contents = one_shared_design(categories[0], [*categories[0], *categories[1]], rng)
     left = {name: rng.permutation(len(photographs)).tolist() for name, photographs in shown.items()}
     cells = [[shown[name][left[name].pop()] for name in names] for names in contents[:2]]
     cells.append([shown[contents[2][0]][left[contents[2][0]].pop()], *cells[1][1:]])

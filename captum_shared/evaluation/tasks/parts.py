@@ -11,8 +11,15 @@ from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.embedded import embedded_network
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.windows import local_scatter
-from captum_shared.evaluation.tasks.design import Task, Trial, factorial_design, shared_drivers_design
+from captum_shared.evaluation.tasks.design import (
+    Task,
+    Trial,
+    factorial_design,
+    one_shared_design,
+    shared_drivers_design,
+)
 from captum_shared.neurons.encoding import fit_readout
+from captum_shared.neurons.readout import LinearReadout
 from captum_shared.synthetic.neurons import SyntheticNeuron, record
 from captum_shared.synthetic.sketches import assemble
 from captum_shared.synthetic.stimuli import CATEGORIES, PARTS, Placement, compose, draw_stimuli
@@ -40,7 +47,8 @@ def parts_task(
 
     Args:
         features: encoder of RGB images of 112 x 112 pixels in [0, 1]; None for the embedded network.
-        n_neurons: how many neurons, at least 1.
+        n_neurons: how many neurons; with 0 there are none, but one part that both images of a pair share and six that
+            they do not, and the readout is that of plain embedding similarity.
         n_fitted: figures of each category that the readouts are fitted on.
         n_shared: how many driving parts the two images share: 1, the factorial design, or 2 or 3, of which the first
             regions of a trial are those, and the others parts that do not drive and are in one image only.
@@ -58,8 +66,8 @@ def parts_task(
         >>> task.trial(5).regions.sum((2, 3)).min() > 0
         tensor(True)
     """
-    if n_neurons < 1:
-        raise ValueError(f"Expected at least one neuron, got n_neurons={n_neurons}.")
+    if n_neurons < 0:
+        raise ValueError(f"Expected neurons or none, got n_neurons={n_neurons}.")
     if n_shared not in (1, 2, 3):
         raise ValueError(f"A neuron has three driving parts, of which 1 to 3 can be shared; got n_shared={n_shared}.")
     neurons = [_neuron(index, seed) for index in range(n_neurons)]
@@ -74,9 +82,11 @@ def parts_task(
     with torch.no_grad(), local_scatter(features) as scatter:
         batches = torch.split(torch.stack([each.image for each in figures]), 64)
         latent = torch.cat([features(batch) for batch in batches])
-    responses = record(neurons, figures, seed=seed).mean(0)
-    readout = fit_readout(latent, responses, center=True, neuron_names=[neuron.name for neuron in neurons])
-    readout = readout.with_examples(latent, scatter.mean)
+    readout = LinearReadout.uniform(latent.shape[1], latent.mean(0), scatter.mean)
+    if neurons:
+        responses = record(neurons, figures, seed=seed).mean(0)
+        readout = fit_readout(latent, responses, center=True, neuron_names=[neuron.name for neuron in neurons])
+        readout = readout.with_examples(latent, scatter.mean)
     poses = _poses(seed)
     return Task(
         name="parts",
@@ -107,10 +117,12 @@ def _trial(
     index: int, neurons: list[SyntheticNeuron], poses: dict[str, list[Placement]], *, n_shared: int, seed: int
 ) -> Trial:
     rng = np.random.default_rng([seed, 6, index])
-    neuron = index % len(neurons)
-    drivers = sorted(neurons[neuron].tuning)
+    neuron = index % max(1, len(neurons))
+    drivers = sorted(neurons[neuron].tuning) if neurons else []
     others = rng.permutation([part for part in sorted(PARTS) if part not in drivers]).tolist()
-    if n_shared == 1:
+    if not neurons:
+        contents = one_shared_design(others, others, rng)
+    elif n_shared == 1:
         contents = factorial_design(drivers, others[:1], others[1:], rng)
     else:
         contents = shared_drivers_design(drivers, others, n_shared, rng)

@@ -1,0 +1,45 @@
+"""A readout for those who have no neurons: what images alone tell of an encoder."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from captum_shared.encoders.features import LatentFeatures
+from captum_shared.encoders.windows import local_scatter
+from captum_shared.neurons.readout import LinearReadout
+
+
+@torch.no_grad()
+def embedding_readout(
+    features: LatentFeatures, images: Float[Tensor, "image channel height width"], *, batch_size: int = 32
+) -> LinearReadout:
+    """Make the readout of plain embedding similarity, from images that show what the encoder is used for.
+
+    The images tell the mean from which features are measured, and how the features of places differ within an image
+    (:mod:`captum_shared.attr.places`). Many of all sorts are best, such as all references that there are.
+
+    Args:
+        features: the encoder.
+        images: inputs of it, at least one.
+        batch_size: how many pass through the network at a time.
+
+    Returns:
+        A readout with one neuron of equal weights, on the CPU.
+
+    Raises:
+        ValueError: if there are no images.
+
+    Example:
+        >>> from captum_shared import NeuronSimilarity, SharedCorrespondence
+        >>> features = LatentFeatures(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()), "1")
+        >>> images = torch.rand(6, 3, 12, 12)
+        >>> similarity = NeuronSimilarity(features, embedding_readout(features, images))
+        >>> SharedCorrespondence(similarity).attribute((images[:1], images[1:2]))[0].shape
+        torch.Size([1, 1, 10, 10])
+    """
+    if len(images) == 0:
+        raise ValueError("Expected at least one image to take the mean of, got none.")
+    with local_scatter(features) as scatter:
+        latent = torch.cat([features(batch) for batch in torch.split(images, batch_size)]).cpu()
+    known = None if scatter.mean is None else scatter.mean.cpu()
+    return LinearReadout.uniform(latent.shape[1], latent.mean(0), known)
