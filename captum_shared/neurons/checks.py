@@ -61,6 +61,20 @@ def check_length(vector: Tensor, length: int, name: str, axis: str) -> None:
         )
 
 
+def check_square(scatter: Tensor, side: int) -> None:
+    """Make sure that there is one number for each pair of neurons or features.
+
+    Args:
+        scatter: the numbers.
+        side: how many neurons or features there are.
+
+    Raises:
+        ValueError: if it is not so.
+    """
+    if scatter.shape != (side, side):
+        raise ValueError(f"Expected scatter of {side} by itself, got shape {tuple(scatter.shape)}.")
+
+
 def checked_names(names: Sequence[str] | None, n_neurons: int) -> tuple[str, ...]:
     """Return one distinct name per neuron.
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from captum_shared.neurons.arrays import Array
-from captum_shared.neurons.checks import as_tensor, check_length, checked_names
+from captum_shared.neurons.checks import as_tensor, check_length, check_square, checked_names
 from captum_shared.neurons.stored import read_tensors, unreadable, write_tensors
 
 _MOST_EXAMPLES = 1000
@@ -101,9 +101,8 @@ class LinearReadout(nn.Module):
         Args:
             n_features: number of features, at least 1.
             feature_mean: as in the constructor.
-            scatter: how the features of places differ within images, (feature, feature), of
-                :func:`~captum_shared.encoders.local_scatter`. With it :class:`~captum_shared.SharedCorrespondence`
-                compares places in all features, whitened, and no neuron drives: see :mod:`captum_shared.attr.places`.
+            scatter: as of :meth:`with_examples`. With it :class:`~captum_shared.SharedCorrespondence` compares places
+                in all features, whitened, and no neuron drives (:mod:`captum_shared.attr.places`).
 
         Returns:
             A readout with one neuron, all weights 1, bias 0.
@@ -161,8 +160,7 @@ class LinearReadout(nn.Module):
 
         .. math:: e_i = W (f(x_i) - m), \qquad S_W = W S W^\top
 
-        With that :class:`~captum_shared.SharedCorrespondence` tells places apart that a neuron alone cannot. It takes
-        images, such as those of the fit, and no responses. Predictions stay as they are.
+        With that :class:`~captum_shared.SharedCorrespondence` tells places apart that a neuron alone cannot.
 
         Args:
             features: latent features f of images, (image, feature), at least one; of more than 1,000 as many are
@@ -190,10 +188,9 @@ class LinearReadout(nn.Module):
         images, covariance = (
             as_tensor(each, name, like=weight) for each, name in ((features, "features"), (scatter, "scatter"))
         )
-        if images.ndim != 2 or images.shape[1] != self.n_features or len(images) == 0:
+        if images.shape != (len(images), self.n_features) or len(images) == 0:
             raise ValueError(f"Expected features of shape (image, {self.n_features}), got {tuple(images.shape)}.")
-        if covariance.shape != (self.n_features,) * 2:
-            raise ValueError(f"Expected scatter of {self.n_features} by itself, got shape {tuple(covariance.shape)}.")
+        check_square(covariance, self.n_features)
         kept = torch.arange(min(len(images), _MOST_EXAMPLES)) * len(images) // min(len(images), _MOST_EXAMPLES)
         examples = (images[kept.to(images.device)] - self.feature_mean.double()) @ weight.mT
         return self._knowing(examples, weight @ covariance @ weight.mT)
@@ -202,8 +199,7 @@ class LinearReadout(nn.Module):
         """Return the same neurons with these examples, or with a scatter of features."""
         same = LinearReadout(self.weight, self.bias, self.feature_mean, neuron_names=self._neuron_names)
         side = self.n_neurons if examples is not None else self.n_features
-        if scatter.shape != (side, side):
-            raise ValueError(f"Expected scatter of {side} by itself, got shape {tuple(scatter.shape)}.")
+        check_square(scatter, side)
         if examples is not None and (examples.shape[1:] != (self.n_neurons,) or len(examples) == 0):
             raise ValueError(f"its examples have shape {tuple(examples.shape)}, not a column for each neuron")
         same.examples = None if examples is None else as_tensor(examples, "examples", like=self.weight)
