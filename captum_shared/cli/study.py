@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from captum_shared.cli.app import app, available, told
-from captum_shared.encoders.by_name import EMBEDDED, encoder_by_name
+from captum_shared.encoders.by_name import EMBEDDED, encoder_by_name, layers_by_name
+from captum_shared.encoders.features import LatentFeatures
+from captum_shared.encoders.layers import LayerFeatures
 from captum_shared.encoders.pooling import Pool
 from captum_shared.figures.study import FigureFormat, write_figures
 from captum_shared.methods.registry import DEFAULT_METHODS
@@ -18,6 +20,8 @@ from captum_shared.study.result import StudyResult
 from captum_shared.study.run import run_study
 from captum_shared.study.settings import StudySettings
 from captum_shared.synthetic.recording import RECORDING_FORMATS, simulate_recording
+
+_AUTO = "auto"
 
 
 @app.command(
@@ -31,7 +35,13 @@ def study(
     preferred: Annotated[str, typer.Option(help="Preferred category; all others are out of category.")],
     model: Annotated[list[str], typer.Option(help="Model of torchvision, or 'embedded'; repeat it to compare models.")],
     output: Annotated[Path, typer.Option(help="Folder for study.json, maps.npz, the readouts and the figures.")],
-    layer: Annotated[list[str], typer.Option(help="Layer to cut the network at; one for all models, or one for each.")],
+    layer: Annotated[
+        list[str],
+        typer.Option(
+            help="Layer to cut the network at; one for all models, or one for each. With 'auto' several depths are "
+            "tried, and the one that predicts held-out images of the preferred category best is taken."
+        ),
+    ],
     weights: Annotated[
         list[str] | None,
         typer.Option(help="DEFAULT, another weights entry of torchvision, or a file; for each model but embedded."),
@@ -82,7 +92,10 @@ def study(
     loaded = Recording.load(recording, images=images, stimuli=stimuli, window=window)
     results: list[StudyResult] = []
     for name, file, cut in encoders:
-        features = encoder_by_name(name, cut, weights=file, pool=pool)
+        if cut == _AUTO:
+            features: LatentFeatures | LayerFeatures = layers_by_name(name, weights=file, pool=pool)
+        else:
+            features = encoder_by_name(name, cut, weights=file, pool=pool)
         folder = output / f"{name}-{cut}".replace("/", "_").replace(":", "_") if results else output
         results.append(
             run_study(
@@ -95,7 +108,7 @@ def study(
                 pairs_of=results[0] if results else None,
             )
         )
-    names = [f"{name}, {cut}" for name, _, cut in encoders]
+    names = [f"{name}, {result.layer}" for (name, _, _), result in zip(encoders, results, strict=True)]
     _print_summary(results, names)
     written = write_figures(results, names, output / "figures", method=show, figure_format=figures)
     typer.echo(f"Wrote study.json, maps.npz, readout.safetensors and {len(written)} figures to {output}.")
@@ -167,6 +180,8 @@ def _print_summary(results: Sequence[StudyResult], names: Sequence[str]) -> None
         typer.echo(
             f"\n{name}: {len(result.included)} of {len(result.neurons)} neurons, null interval {low:.2f} {high:.2f}"
         )
+        for layer, correlation in result.layers.items():
+            typer.echo(f"layer {layer}: {correlation:.3f} on held-out images{', taken' * (layer == result.layer)}")
         for neuron in result.neurons:
             if neuron.excluded:
                 typer.echo(f"left out: {neuron.name}, {neuron.excluded}")

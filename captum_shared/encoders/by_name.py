@@ -1,6 +1,6 @@
 """Encoders by the name of their network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -11,6 +11,7 @@ from captum_shared.encoders.checkpoints import example_input, load_torchvision, 
 from captum_shared.encoders.embedded import load_embedded
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.huggingface_models import load_huggingface
+from captum_shared.encoders.layers import LayerFeatures, several_depths
 from captum_shared.encoders.pooling import Pool
 from captum_shared.encoders.timm_models import load_timm
 
@@ -61,6 +62,38 @@ def encoder_by_name(
     features.preprocess = preprocess
     if file is not None:  # into the memory that the features share
         load_weights(network, file, name=model, layer=layer, images=example_input(preprocess))
+    return features
+
+
+def layers_by_name(
+    model: str, layers: Sequence[str] | None = None, *, weights: str | Path | None = None, pool: Pool = "average"
+) -> LayerFeatures:
+    """Build the features of several layers of a network, to choose among them.
+
+    Args:
+        model: as for :func:`encoder_by_name`.
+        layers: names of the layers; None for :func:`~captum_shared.encoders.layers.several_depths`.
+        weights: as for :func:`encoder_by_name`.
+        pool: the pooling.
+
+    Returns:
+        The features of the layers, with the ``preprocess`` that belongs to them.
+
+    Raises:
+        FileNotFoundError: as :func:`encoder_by_name`.
+        ImportError: as :func:`encoder_by_name`.
+        ValueError: as :func:`encoder_by_name`, or if no layer has positions.
+
+    Example:
+        >>> layers_by_name("embedded", ["features.9", "features"]).deepest.layer
+        'features'
+    """
+    network, preprocess, file = network_by_name(model, weights)
+    images = example_input(preprocess)
+    features = LayerFeatures(network, layers or several_depths(network, images), pool=pool)
+    features.deepest.preprocess = preprocess
+    if file is not None:  # into the memory that the features share
+        load_weights(network, file, name=model, layer=features.deepest.layer, images=images)
     return features
 
 

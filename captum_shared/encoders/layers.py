@@ -5,13 +5,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, final
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, fx, nn
 from tqdm import tqdm
 
+from captum_shared.encoders.catalogue import layer_outputs
+from captum_shared.encoders.cutting import check_layer
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.pooling import Pool
+
+_N_DEPTHS = 6
 
 
 @final
@@ -29,7 +34,7 @@ class LayerFeatures(nn.Module):
     Attributes:
         layers: the names of the layers.
         pool: the pooling.
-        deepest: the network, cut at the deepest layer.
+        deepest: the network, cut at the deepest layer; its ``preprocess`` is that of all layers.
 
     Raises:
         TypeError: if ``layers`` is a single name.
@@ -52,6 +57,7 @@ class LayerFeatures(nn.Module):
         self.layers: tuple[str, ...] = tuple(layers)
         self.pool: Pool = pool
         self.deepest: LatentFeatures = _cut_after_all(model, self.layers, pool)
+        self._model = [model]  # in a list, so that it is no part of the features
 
     def forward(self, images: Float[Tensor, "image channel height width"]) -> dict[str, Float[Tensor, "image _"]]:
         """Compute the latent features of all layers.
@@ -110,11 +116,72 @@ class LayerFeatures(nn.Module):
         computed = [self(batch) for batch in batches]
         return {layer: torch.cat([features[layer] for features in computed]) for layer in self.layers}
 
+    def at(self, layer: str) -> LatentFeatures:
+        """Cut the network at one layer.
+
+        Args:
+            layer: one of the layers.
+
+        Returns:
+            Its features, on the same device and with the same ``preprocess``.
+
+        Raises:
+            ValueError: if it is none of the layers.
+
+        Example:
+            >>> LayerFeatures(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), ["0", "1"]).at("0").layer
+            '0'
+        """
+        check_layer(layer, list(self.layers), "these features")
+        features = LatentFeatures(self._model[0], layer, pool=self.pool)
+        features.preprocess = self.deepest.preprocess
+        like = next((each for each in self.deepest.parameters() if each.is_floating_point()), None)
+        return features if like is None else features.to(like.device, like.dtype)
+
     @property
     def _network(self) -> nn.Module:
         """What has to run; all of a model that cannot be traced, as only then the last call of each layer is seen."""
         cut = self.deepest.network
         return self.deepest if isinstance(cut, fx.GraphModule) else cut.get_submodule("model")
+
+
+def several_depths(network: nn.Module, images: Float[Tensor, "image channel height width"]) -> list[str]:
+    """Choose layers to compare: six depths, or as many as there are, in the later half of a network up to the last.
+
+    They have positions, and are named on the highest level that has so many of them, such as the stages of a ResNet or
+    the blocks of a SqueezeNet (choice). Of layers with the same output the one with the shortest name counts.
+
+    Args:
+        network: the network.
+        images: inputs of it, one or more.
+
+    Returns:
+        Names of layers, the deepest last.
+
+    Raises:
+        ValueError: if no layer has positions.
+
+    Example:
+        >>> import torchvision
+        >>> several_depths(torchvision.models.resnet18(), torch.rand(1, 3, 64, 64))
+        ['relu', 'maxpool', 'layer1', 'layer2', 'layer3', 'layer4']
+    """
+    by_content: dict[tuple[float, float], str] = {}
+    for output in layer_outputs(network, images):
+        if output.grid is not None:
+            names = (by_content.pop(output.content, output.name), output.name)
+            by_content[output.content] = min(names, key=_level)
+    if not by_content:
+        raise ValueError(f"No layer of {type(network).__name__} has positions that can be told. Name a layer.")
+    layers = list(by_content.values())
+    levels = [[layer for layer in layers if _level(layer) <= level] for level in range(1 + max(map(_level, layers)))]
+    named = next((level for level in levels if len(level) >= _N_DEPTHS), layers)
+    later = named[-max(_N_DEPTHS, len(named) // 2) :]
+    return [later[round(index)] for index in np.linspace(0, len(later) - 1, min(_N_DEPTHS, len(later)))]
+
+
+def _level(layer: str) -> int:
+    return layer.count(".") + layer.count(":")
 
 
 def _cut_after_all(model: nn.Module, layers: tuple[str, ...], pool: Pool) -> LatentFeatures:

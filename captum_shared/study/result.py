@@ -111,6 +111,8 @@ class StudyResult:
         ooc_null_interval: the same over the images of other categories.
         neurons: one entry a neuron of the recording.
         map_file: the file with maps and pictures.
+        layers: if the layer was chosen among several, how well each predicts held-out images of the preferred
+            category: the correlation, mean of the neurons.
 
     Example:
         >>> result = StudyResult({"preferred": "body"}, {}, 0, (-0.2, 0.2), (-0.1, 0.1), (), Path("maps.npz"))
@@ -125,11 +127,17 @@ class StudyResult:
     ooc_null_interval: tuple[float, float]
     neurons: tuple[NeuronResult, ...]
     map_file: Path = field(compare=False)
+    layers: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def included(self) -> tuple[NeuronResult, ...]:
         """The neurons that take part."""
         return tuple(neuron for neuron in self.neurons if not neuron.excluded)
+
+    @property
+    def layer(self) -> str:
+        """The layer at which the network was cut."""
+        return max(self.layers, key=self.layers.__getitem__) if self.layers else str(self.settings["layer"])
 
     @property
     def methods(self) -> tuple[str, ...]:

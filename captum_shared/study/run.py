@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from captum_shared._resuming import ResumableFolder, versions
 from captum_shared.encoders.features import LatentFeatures
+from captum_shared.encoders.layers import LayerFeatures
 from captum_shared.encoders.photographs import latent_features
 from captum_shared.encoders.windows import local_scatter
 from captum_shared.neurons.noise import null_interval
@@ -19,13 +20,14 @@ from captum_shared.neurons.readout import LinearReadout
 from captum_shared.recordings.recording import Recording
 from captum_shared.study.experiment import Experiment, preferred_readout
 from captum_shared.study.folder import kept_pairs, packed, part_of, write_study
+from captum_shared.study.layers import layer_correlations
 from captum_shared.study.result import NeuronResult, StudyResult
 from captum_shared.study.settings import PACKAGES, StudySettings, description
 
 
 def run_study(
     recording: Recording,
-    features: LatentFeatures,
+    features: LatentFeatures | LayerFeatures,
     settings: StudySettings,
     *,
     output: str | Path,
@@ -41,7 +43,8 @@ def run_study(
 
     Args:
         recording: responses and image files.
-        features: the encoder, with its ``preprocess`` set.
+        features: the encoder, with its ``preprocess`` set; or several layers of a network, of which the one is taken
+            that predicts held-out images of the preferred category best.
         settings: what is asked for.
         output: the folder to write to.
         model: name of the network, for the record.
@@ -89,7 +92,8 @@ def run_study(
     if folder.finished:
         folder.clear()
         return StudyResult.load(folder.path)
-    experiment = _prepared(folder, recording, features, settings, progress=progress)
+    encoder, layers = _cut(folder, recording, features, settings, progress=progress)
+    experiment = _prepared(folder, recording, encoder, settings, progress=progress)
     neurons = experiment.neurons(folder.once("numbers", experiment.numbers))
     same = {} if pairs_of is None else {neuron.name: neuron for neuron in pairs_of.included}
     for index, neuron in enumerate(tqdm(neurons, desc="maps", unit="neuron", disable=not progress)):
@@ -106,9 +110,30 @@ def run_study(
             for index, neuron in enumerate(neurons)
         ),
         map_file=folder.path / "maps.npz",
+        layers=layers,
     )
     write_study(folder, result, _pictures(result.included, experiment))
     return result
+
+
+def _cut(
+    folder: ResumableFolder,
+    recording: Recording,
+    features: LatentFeatures | LayerFeatures,
+    settings: StudySettings,
+    *,
+    progress: bool,
+) -> tuple[LatentFeatures, dict[str, float]]:
+    """The encoder and, if it is one of several layers, how well each of them predicts, which is kept."""
+    if isinstance(features, LatentFeatures):
+        return features, {}
+
+    def compute() -> dict[str, ndarray]:
+        return {"correlations": layer_correlations(recording, features, settings, progress=progress)}
+
+    correlations = folder.once("layers", compute)["correlations"].tolist()
+    layers = dict(zip(features.layers, correlations, strict=True))
+    return features.at(max(layers, key=layers.__getitem__)), layers
 
 
 def _prepared(

@@ -12,6 +12,7 @@ from PIL import Image
 
 from captum_shared._resuming import digest
 from captum_shared.encoders.features import LatentFeatures
+from captum_shared.encoders.layers import LayerFeatures
 from captum_shared.encoders.photographs import load_inputs
 from captum_shared.methods.registry import DEFAULT_METHODS, methods_by_name
 from captum_shared.recordings.recording import Recording
@@ -74,7 +75,7 @@ class StudySettings:
 
 def description(
     recording: Recording,
-    features: LatentFeatures,
+    features: LatentFeatures | LayerFeatures,
     settings: StudySettings,
     *,
     model: str,
@@ -87,7 +88,7 @@ def description(
 
     Args:
         recording: the recording, with image files.
-        features: the encoder.
+        features: the encoder, or the layers of which it is chosen.
         settings: what is asked for.
         model: the name of the network.
         pairs_of: the study whose pairs are explained; None if they are chosen.
@@ -98,15 +99,16 @@ def description(
     Raises:
         ValueError: if the encoder has no ``preprocess``, or ``pairs_of`` is a study of something else.
     """
+    encoder = features if isinstance(features, LatentFeatures) else features.deepest
     state = {name: value.detach().cpu().numpy() for name, value in features.state_dict().items()}
     described = {
         "recording": digest(_content(recording)),
         "images": digest(path.read_bytes() for path in recording.paths or ()),
         "model": model,
         "weights": digest(part for name, value in sorted(state.items()) for part in (name.encode(), _bytes(value))),
-        "layer": features.layer,
+        "layer": features.layer if isinstance(features, LatentFeatures) else list(features.layers),
         "pool": features.pool,
-        "preprocess": digest([_bytes(_preprocessed_card(features))]),
+        "preprocess": digest([_bytes(_preprocessed_card(encoder))]),
         **asdict(settings),
         "methods": list(settings.methods),
     }

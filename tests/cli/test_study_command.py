@@ -65,7 +65,7 @@ def test_the_study_is_that_of_the_library(recording: Path, finished: Path, tmp_p
     features, settings = encoder_by_name("embedded", "features"), StudySettings("creature")
     expected = run_study(loaded, features, settings, output=tmp_path / "out", model="embedded", progress=False)
     study = json.loads((finished / "study.json").read_text())
-    assert study.keys() == {"settings", "versions", "seed", "null_interval", "ooc_null_interval", "neurons"}
+    assert study.keys() == {"settings", "versions", "seed", "null_interval", "ooc_null_interval", "neurons", "layers"}
     assert study["settings"] == expected.settings
     assert study["null_interval"] == pytest.approx(expected.null_interval)
     correlations = {neuron.name: neuron.heldout_correlation for neuron in expected.neurons}
@@ -154,6 +154,20 @@ def test_methods_are_those_asked_for_and_one_is_shown(recording: Path, finished:
     faint = [(folder / "figures" / "faint.png").read_bytes() for folder in (tmp_path / "study", finished)]
     assert faint[0] != faint[1]
     assert (tmp_path / "study" / "figures" / "integrated_gradients.png").exists()
+
+
+def test_of_several_depths_the_best_is_taken_and_told(recording: Path, tmp_path: Path) -> None:
+    result = run(*arguments(recording, tmp_path / "study", "--model", "embedded", "--layer", "auto"))
+    assert result.exit_code == 0, result.output
+    study = StudyResult.load(tmp_path / "study")
+    assert list(study.layers) == study.settings["layer"]
+    assert len(study.layers) == 6
+    for layer, correlation in study.layers.items():
+        taken = ", taken" if correlation == max(study.layers.values()) else ""
+        assert f"layer {layer}: {correlation:.3f} on held-out images{taken}\n" in result.output
+    named = run(*arguments(recording, tmp_path / "named", "--model", "embedded", "--layer", study.layer))
+    assert named.exit_code == 0, named.output
+    assert StudyResult.load(tmp_path / "named").neurons == study.neurons
 
 
 def test_two_networks_explain_the_same_pairs(recording: Path, tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
 import torch
+import torchvision
 from test_features import NETS
 from torch import Tensor, nn
 from toys import Randomised, Undecided, hooks, seeded, small_net
 from toys import torchvision_net as random_net
 
 from captum_shared import LatentFeatures, LayerFeatures
+from captum_shared.encoders.layers import several_depths
 
 SPATIAL = [net for net in NETS if net[0] not in ("swin_t", "vit_b_32")]
 
@@ -128,3 +130,38 @@ class UndecidedBranches(Branches):
 def test_a_layer_that_is_never_called() -> None:
     with pytest.raises(ValueError, match=r"never calls 'unused'\. Choose other layers"):
         LayerFeatures(Randomised(0)(UndecidedBranches), ["left", "unused"])(seeded(1, 2, 3, 8, 8))
+
+
+def test_a_layer_of_several_is_cut_as_by_itself() -> None:
+    model = torchvision.models.resnet18().eval()
+    several = LayerFeatures(model, ["layer2", "layer3"])
+    several.deepest.preprocess = len
+    one, alone = several.at("layer2"), LatentFeatures(model, "layer2")
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert one.layer == "layer2"
+    assert one.preprocess is len
+    torch.testing.assert_close(one(images), alone(images), rtol=0, atol=0)
+    assert several.double().at("layer2")(images.double()).dtype == torch.float64
+    with pytest.raises(ValueError, match=r"no layer 'layer4' in these features\. Did you mean"):
+        several.at("layer4")
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("squeezenet1_0", ["features.8", "features.9", "features.10", "features", "classifier.1", "classifier.2"]),
+        ("resnet18", ["relu", "maxpool", "layer1", "layer2", "layer3", "layer4"]),
+        ("mobilenet_v3_small", [*(f"features.{index}" for index in range(7, 12)), "features"]),
+    ],
+)
+def test_depths_to_compare_end_with_the_last_that_has_positions(model: str, expected: list[str]) -> None:
+    network = getattr(torchvision.models, model)().eval()
+    images = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    layers = several_depths(network, images)
+    assert layers == expected
+    assert list(LayerFeatures(network, layers)(images)) == expected
+
+
+def test_a_network_without_positions_has_no_depths_to_compare() -> None:
+    with pytest.raises(ValueError, match="No layer of Sequential has positions"):
+        several_depths(nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), torch.rand(1, 3, 4, 4))
