@@ -20,13 +20,13 @@ _HEADS = (("object", "map"), ("reference", "map"))
 _PANELS_NOTE = (
     "For each neuron the object that drives it most, and its most similar reference, each beside its map ({method}). "
     "All maps of the region are on one scale, {scale}. r: correlation of predicted and recorded responses on held-out "
-    "images. Responses are in the unit of the recording, similarity is neuron-specific."
+    "images. {strength} Responses are in the unit of the recording, similarity is neuron-specific."
 )
 _FAINT_NOTE = (
     "Strong: the object that drives the neuron most. Dissimilar: one that drives it, but whose best reference is the "
     "least similar. Weak: one that drives it least. Upper row: object; lower row: reference. Maps: {method}, on one "
     "scale, {scale}. s: neuron-specific similarity. r: correlation of predicted and recorded responses on held-out "
-    "images. Right: all pairs of all neurons, with median and quartiles."
+    "images. {strength} Right: all pairs of all neurons, with median and quartiles."
 )
 
 
@@ -95,7 +95,7 @@ def faint_figure(result: StudyResult, *, method: str | None = None, n_neurons: i
     shown = [_by_kind(result, neuron, chosen) for neuron in neurons[:n_neurons]]
     norm = common_scale([list(kinds.values()) for kinds in shown], chosen)
     rows = [row for kinds in shown for row in _kind_rows(kinds, norm)]
-    note = _FAINT_NOTE.format(method=chosen.title, scale=scale_note(chosen))
+    note = _note(_FAINT_NOTE, chosen)
     title = "Objects with and without a counterpart"
     figure, summaries = tile_page([rows], {unit(chosen): norm}, title=title, note=note, summaries=2)
     pairs = [pair for neuron in neurons for pair in neuron.pairs]
@@ -118,7 +118,7 @@ def _pages(result: StudyResult, region: str, method: Method, per_figure: int) ->
         yield sentence_figure(f"{name}: no neuron with a pair to show takes part.")
         return
     norm = common_scale([[maps] for maps in shown], method)
-    note = _PANELS_NOTE.format(method=method.title, scale=scale_note(method))
+    note = _note(_PANELS_NOTE, method)
     starts = range(0, len(shown), per_figure)
     for page, start in enumerate(starts, start=1):
         rows = [_panel_row(maps, norm) for maps in shown[start : start + per_figure]]
@@ -126,6 +126,11 @@ def _pages(result: StudyResult, region: str, method: Method, per_figure: int) ->
         columns = [[replace(own[0], heads=_HEADS), *own[1:]] for own in (rows[:half], rows[half:]) if own]
         title = name if len(starts) == 1 else f"{name}, {page} of {len(starts)}"
         yield tile_page(columns, {unit(method): norm}, title=title, note=note)[0]
+
+
+def _note(note: str, method: Method) -> str:
+    strength = "Shared: the total of either map." if method.absolute else "Intensity: the mean of the two maps."
+    return note.format(method=method.title, scale=scale_note(method), strength=strength)
 
 
 def _by_kind(result: StudyResult, neuron: NeuronResult, method: Method) -> dict[Kind, PairMaps]:

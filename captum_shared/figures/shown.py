@@ -125,7 +125,9 @@ def scale_note(method: Method) -> str:
         What comes after "on one scale".
     """
     if method.absolute:
-        return f"the same in every study, from zero to {ABSOLUTE_TOP:g}, with white lines at half of it"
+        return (
+            f"the same in every study, from zero to {ABSOLUTE_TOP:g} by the square root, white lines at a quarter of it"
+        )
     return "from zero to the median of the neurons' maxima, with white lines at half of it"
 
 
