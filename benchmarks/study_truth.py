@@ -11,7 +11,6 @@ with what they lie on.
 """
 
 import argparse
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,9 +53,9 @@ def shares(heat: np.ndarray, regions: torch.Tensor) -> tuple[float, ...]:
 
 
 def lit(heat: np.ndarray, stimulus: Stimulus) -> dict[str, float]:
-    """Share of a map on each part of an image, the largest first."""
+    """Share of a map on each part of an image that has a twentieth or more, the largest first."""
     parts = {part: float(heat[mask.numpy()].sum() / max(heat.sum(), 1e-30)) for part, mask in stimulus.masks.items()}
-    return dict(sorted(parts.items(), key=lambda item: -item[1]))
+    return {part: round(share, 2) for part, share in sorted(parts.items(), key=lambda item: -item[1]) if share >= 0.05}
 
 
 def neuron_row(world: SimulatedWorld, result: StudyResult, neuron: NeuronResult) -> dict[str, Any]:
@@ -67,18 +66,20 @@ def neuron_row(world: SimulatedWorld, result: StudyResult, neuron: NeuronResult)
     regions = [known_regions(*pair, truth) for pair in stimuli]
     row: dict[str, Any] = {
         "neuron": neuron.name,
-        "heldout_correlation": neuron.heldout_correlation,
+        "heldout_correlation": round(neuron.heldout_correlation, 3),
         "drivers": {part: round(gain, 2) for part, gain in truth.tuning.items() if gain > 0},
         "shared_drivers": [_shared(pair, row_regions) for pair, row_regions in zip(stimuli, regions, strict=True)],
-        "agreement": [pair.agreement for _, pair in chosen],
+        "agreement": [None if pair.agreement is None else round(pair.agreement, 4) for _, pair in chosen],
         "chance": float(np.mean([each[:, :2].any(1).float().mean() for each in regions])),
     }
     for method in result.methods:
         maps = result.maps(neuron.name, method)[[index for index, _ in chosen]]
         values = [shares(maps[pair, side], regions[pair][side]) for pair in range(len(maps)) for side in (0, 1)]
         means = np.nanmean(values, axis=0) if np.isfinite(values).any() else [np.nan] * len(SHARES)
-        on = [lit(maps[pair, side], stimuli[pair][side]) for pair in range(len(maps)) for side in (0, 1)]
-        row[method] = {**dict(zip(SHARES, map(float, means), strict=True)), "of_each_map": values, "lit": on}
+        row[method] = {name: round(float(mean), 3) for name, mean in zip(SHARES, means, strict=True)}
+        if row[method]["driving"] < 0.5:
+            sides = [(pair, side) for pair in range(len(maps)) for side in (0, 1)]
+            row[method]["lit"] = [lit(maps[pair, side], stimuli[pair][side]) for pair, side in sides]
     return row
 
 
@@ -134,7 +135,7 @@ def main() -> None:
         "neurons": rows,
         "settings": {"neurons": chosen.neurons, "seed": chosen.seed},
     }
-    write_report(chosen.output, json.loads(json.dumps(report)), ("captum-shared", "numpy", "scikit-learn", "torch"))
+    write_report(chosen.output, report, ("captum-shared", "numpy", "scikit-learn", "torch"))
     print(f"{len(rows)} neurons, chance {report['chance']:.2f}; by kind: {report['by_kind']}")
     for method, scores in report["summary"].items():
         print(
