@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 import typer
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
 from captum_shared._files import write_atomically
 from captum_shared.attr.similarity import NeuronSimilarity
@@ -19,9 +19,9 @@ from captum_shared.encoders.by_name import EMBEDDED, encoder_by_name
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.photographs import latent_features, load_inputs
 from captum_shared.encoders.pooling import Pool
+from captum_shared.encoders.windows import local_scatter
 from captum_shared.figures import Candidate, check_output, explanation_panels, pair_figure, save_figure, shared_totals
 from captum_shared.images import image_folder, to_display
-from captum_shared.methods.ours import PAPER
 from captum_shared.methods.registry import DEFAULT_METHODS, methods_by_name
 from captum_shared.neurons.readout import LinearReadout
 from captum_shared.study.pair import PairExplanation, explain_pair
@@ -81,13 +81,15 @@ def explain(
     features = encoder_by_name(model, layer, weights=weights, pool=pool).to(available(device))
     images = load_inputs(features, [image, *references])
     if readout is None:
-        centred = NeuronSimilarity(features, _plain(features, center, [image, *references]).to(images))
-        target, seen_by, search = 0, "plain cosine", PAPER.of(centred)
+        centred, similarities = _plain(features, [image, *references], center)
+        target, seen_by = 0, "plain cosine"
     else:
-        neurons = LinearReadout.load(readout).to(images)
+        neurons, similarities = LinearReadout.load(readout).to(images), None
         target = _target(neurons, neuron)
-        centred, seen_by, search = NeuronSimilarity(features, neurons), f"neuron {neurons.neuron_names[target]}", None
-    explanation = explain_pair(centred, images[:1], images[1:], target=target, methods=methods, search=search)
+        centred, seen_by = NeuronSimilarity(features, neurons), f"neuron {neurons.neuron_names[target]}"
+    explanation = explain_pair(
+        centred, images[:1], images[1:], target=target, methods=methods, similarities=similarities
+    )
     _print(explanation, references, seen_by)
     best = 1 + explanation.reference
     shown = to_display(images, features.preprocess)
@@ -107,10 +109,15 @@ def explain(
     typer.echo(f"Wrote {', '.join(map(str, written))}.")
 
 
-def _plain(features: LatentFeatures, center: Path | None, photographs: list[Path]) -> LinearReadout:
-    """All features alike, measured from their mean over a folder of photographs or, without one, those at hand."""
-    latent = latent_features(features, photographs if center is None else image_folder(center)[0])
-    return LinearReadout(torch.ones(1, latent.shape[1]), feature_mean=latent.mean(0))
+def _plain(
+    features: LatentFeatures, photographs: list[Path], center: Path | None
+) -> tuple[NeuronSimilarity, Float[Tensor, " reference"]]:
+    """Plain embedding similarity, centred by the photographs of a folder or those at hand; and cosines, uncentred."""
+    with local_scatter(features) as scatter:
+        latent = latent_features(features, photographs)
+        known = latent if center is None else latent_features(features, image_folder(center)[0])
+    readout = LinearReadout.uniform(latent.shape[1], known.mean(0), scatter.mean).to(latent)
+    return NeuronSimilarity(features, readout), cosine_similarity(latent[:1], latent[1:])
 
 
 def _target(readout: LinearReadout, neuron: str | None) -> int:

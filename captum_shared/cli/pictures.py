@@ -73,8 +73,8 @@ class Shown:
         tested = significance(self.similarity, self.inputs, self.target, null_references=photographs)
         for title, p_value in zip(("image", "reference"), tested.p_values[0].tolist(), strict=True):
             typer.echo(f"more than chance in the {title}: p = {p_value:.3f} ({len(photographs)} null references)")
-        size = self.pictures.shape[2:]
-        return torch.cat([torch.nn.functional.interpolate(each.float(), size)[:, 0] for each in tested.regions]) > 0
+        height, width = self.pictures.shape[2:]
+        return torch.cat(tested.of_pixels((height, width)))
 
 
 def point_of(text: str) -> tuple[float, float]:

@@ -39,7 +39,7 @@ def explain_pair(
     *,
     target: int = 0,
     methods: Sequence[str | Method] = DEFAULT_METHODS,
-    search: NeuronSimilarity | None = None,
+    similarities: Float[Tensor, " reference"] | None = None,
 ) -> PairExplanation:
     """Find the reference that is most similar to the image for a neuron, and what the two share.
 
@@ -49,8 +49,8 @@ def explain_pair(
         references: one or more references to choose from.
         target: the neuron.
         methods: names of methods, and methods of one's own, as for :func:`~captum_shared.explain`.
-        search: the similarity by which the reference is chosen, of the same encoder, such as the plain cosine whose
-            features are not centred; None for ``similarity``.
+        similarities: by which the reference is chosen, if they are known already, or are others than those that
+            ``similarity`` gives, such as the plain cosine whose features are not centred.
 
     Returns:
         The chosen reference and the maps.
@@ -68,9 +68,10 @@ def explain_pair(
         >>> explain_pair(similarity, images[:1], images[[2, 0]], methods=["paper"]).reference
         1
     """
-    inputs = zip(similarity.encoders, (image, references), strict=True)
-    own, others = (similarity.checked(_latent(encoder, images)) for encoder, images in inputs)
-    similarities = (search or similarity).of_features(own.expand_as(others), others)[:, target]
+    if similarities is None:
+        inputs = zip(similarity.encoders, (image, references), strict=True)
+        own, others = (similarity.checked(_latent(encoder, images)) for encoder, images in inputs)
+        similarities = similarity.of_features(own.expand_as(others), others)[:, target]
     best = int(similarities.argmax())
     pair = image, references[best : best + 1]
     return PairExplanation(best, similarities.cpu(), explain(similarity, pair, target, methods=methods))

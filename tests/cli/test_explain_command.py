@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from captum_shared import LatentFeatures, LinearReadout, NeuronSimilarity, PixelSharedCorrespondence
 from captum_shared.attr.heatmaps import heatmap
 from captum_shared.cli import app
+from captum_shared.encoders import local_scatter
 from captum_shared.encoders.by_name import encoder_by_name
 from captum_shared.figures import Candidate, Panel, pair_figure, save_figure
 from captum_shared.images import load_images
@@ -65,8 +66,12 @@ def gradient_by_hand(pair: Tensor, weight: Tensor) -> Tensor:
     return gradient
 
 
-def recommended_by_hand(pair: Tensor, weight: Tensor, mean: Tensor) -> tuple[Tensor, ...]:
-    similarity = NeuronSimilarity(encoder(), LinearReadout(weight[None], feature_mean=mean))
+def recommended_by_hand(pair: Tensor, photographs: Tensor) -> tuple[Tensor, ...]:
+    """Plain similarity, the mean taken from some photographs."""
+    features = encoder()
+    with local_scatter(features) as scatter, torch.no_grad():
+        mean = features(photographs).mean(0)
+    similarity = NeuronSimilarity(features, LinearReadout.uniform(128, mean, scatter.mean))
     return PixelSharedCorrespondence(similarity).attribute((pair[:1], pair[1:]), 0)
 
 
@@ -97,7 +102,7 @@ def test_explain_writes_the_figure_and_the_maps_of_the_best_reference(folder: Pa
     assert (str(saved["image"]), str(saved["reference"])) == (names[0], names[1 + best])
     assert float(saved["similarity"]) == pytest.approx(float(scores[best]), abs=1e-6)
     pair = images[[0, 1 + best]]
-    recommended = tuple(one[0] for one in recommended_by_hand(pair, torch.ones(128), latent.mean(0)))
+    recommended = tuple(one[0] for one in recommended_by_hand(pair, images))
     assert_maps({"recommended": recommended, "paper": gradient_by_hand(pair, torch.ones(128))})
     assert float(saved["recommended_shared"]) == pytest.approx(float(recommended[0].sum()))
     assert f"(recommended): shared {float(recommended[0].sum()):.2f} of 1" in result.output
@@ -135,9 +140,12 @@ def test_the_mean_is_that_of_the_folder_to_center_by(folder: Path) -> None:
         Path("all", name).write_bytes(Path(name).read_bytes())
     result = explain("artefact_0.png", "creature_0.png", "--center", "all", "--method", "recommended")
     assert result.exit_code == 0, result.output
-    with torch.no_grad():
-        mean = encoder()(inputs(*names)).mean(0)
-    maps = recommended_by_hand(inputs("artefact_0.png", "creature_0.png"), torch.ones(128), mean)
+    seen = inputs("artefact_0.png", "creature_0.png", *names)  # their places scatter too
+    features = encoder()
+    with local_scatter(features) as scatter, torch.no_grad():
+        mean = features(seen)[2:].mean(0)
+    similarity = NeuronSimilarity(features, LinearReadout.uniform(128, mean, scatter.mean))
+    maps = PixelSharedCorrespondence(similarity).attribute((seen[:1], seen[1:2]), 0)
     assert_maps({"recommended": [one[0] for one in maps]})
 
 
@@ -159,8 +167,9 @@ def test_explain_runs_the_network_no_more_than_it_has_to(
     monkeypatch.setattr(nn.Conv2d, "forward", counted)
     result = explain("artefact_0.png", *(f"creature_{i}.png" for i in range(n_references)))
     assert result.exit_code == 0, result.output
-    # the image, and the check of the cut network with it; references to choose from; both images with their gradients
-    assert counts == {"forward": 2 + (n_references if n_references > 1 else 0) + 2, "backward": 2}
+    # all photographs for mean and similarities, the check of the cut network with one; one pass of the pair, and one
+    # gradient for each of the two methods
+    assert counts == {"forward": n_references + 2 + 2, "backward": 4}
 
 
 @pytest.mark.parametrize("neuron", ["right", "1"])

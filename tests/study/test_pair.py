@@ -29,10 +29,10 @@ def test_the_reference_is_the_most_similar_one_for_the_neuron(target: int) -> No
 
 def test_the_reference_can_be_chosen_by_another_similarity() -> None:
     image, references = pair(n=1, dtype=torch.float32)[0], pair(1, n=20, dtype=torch.float32)[1]
-    plain = NeuronSimilarity(encoder(), LinearReadout.uniform(5))
     with torch.no_grad():
         latent = [encoder()(images) for images in (image, references)]
     centred = NeuronSimilarity(encoder(), LinearReadout([[1.0] * 5], feature_mean=latent[1].mean(0)))
-    found = explain_pair(centred, image, references, methods=["paper"], search=plain)
-    torch.testing.assert_close(found.similarities, cosine_similarity(*latent))
-    assert found.reference == int(cosine_similarity(*latent).argmax())
+    plain = cosine_similarity(*latent)
+    found = explain_pair(centred, image, references, methods=["paper"], similarities=plain)
+    torch.testing.assert_close(found.similarities, plain)
+    assert found.reference == int(plain.argmax())
