@@ -25,6 +25,10 @@ SHOWN = (  # on photographs, where others take long
     "recommended,ours-correspondence,paper,ours-layer-centred,ours-layer-excitatory,neuron-grad-cam,"
     "neuron-guided-grad-cam,similarity-grad-cam,cosine-grad-cam,cosine-pytorch-grad-cam,grad-cam-product,random"
 )
+MORE = (
+    ",ours-correspondence-pixels,ours-ig,neuron-saliency,neuron-integrated-gradients,neuron-deeplift,"
+    "similarity-deeplift,bilrp-centred,integrated-jacobians,edge-energy"
+)
 COLUMNS = {"answer_largest": "answer largest", "mass": "mass", "pixel_ap": "pixel AP", "intensity": "intensity"}
 
 
@@ -60,15 +64,21 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("recovery"), help="folder of the work that is kept")
     parser.add_argument("--images", type=Path, help="folder of photographs for the task grid")
     parser.add_argument("--weights", default="DEFAULT", help="weights of SqueezeNet 1.0: DEFAULT, or a file")
+    parser.add_argument("--task", action="append", choices=["parts", *LAYERS], help="some of the tasks only")
     parser.add_argument("--pairs", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tables", action="store_true", help="print the tables of the results that are there")
     options = parser.parse_args()
     extent = ("--pairs", str(options.pairs), "--seed", str(options.seed))
+    tasks = options.task or ["parts", *LAYERS]
     if not options.tables:
-        controls = ("--controls", str(options.pairs))
-        write_report(RESULTS / "parts.json", benchmark(options.output / "parts", "parts", *extent, *controls), PACKAGES)
-        for name, layers in LAYERS.items() if options.images else ():
+        if "parts" in tasks:
+            chosen = ("--method", SHOWN + MORE, "--controls", str(options.pairs // 2))
+            result = benchmark(options.output / "parts", "parts", *chosen, *extent)
+            write_report(RESULTS / "parts.json", result, PACKAGES)
+        for name, layers in LAYERS.items():
+            if name not in tasks or not options.images:
+                continue
             model = ("--images", str(options.images), "--model", "squeezenet1_0", "--weights", options.weights)
             cuts = [argument for layer in layers for argument in ("--layer", layer)]
             controls = ("--controls", str(options.pairs // 8))
