@@ -62,8 +62,7 @@ class SharedCorrespondence(LayerAttribution, GradientAttribution):
     """
 
     def __init__(self, similarity: NeuronSimilarity) -> None:
-        check_reads_positions(similarity)
-        warn_if_uncentered(similarity.readout, "SharedCorrespondence")
+        check_corresponds(similarity, "SharedCorrespondence")
         super().__init__(similarity, similarity.layer_modules())
 
     @property
@@ -115,6 +114,21 @@ class SharedCorrespondence(LayerAttribution, GradientAttribution):
     def compute_convergence_delta(self, *args: Any, **kwargs: Any) -> Tensor:
         """There is none: the maps sum to the agreement that they show."""
         raise NotImplementedError("SharedCorrespondence has no convergence delta: its maps sum to their agreement.")
+
+
+def check_corresponds(similarity: NeuronSimilarity, method: str) -> None:
+    """Make sure that a method can compare the positions of two images, and warn if it will not do so well.
+
+    Args:
+        similarity: what may be a similarity.
+        method: what compares them, for the message.
+
+    Raises:
+        TypeError: as :func:`check_reads_positions`.
+        ValueError: as :func:`check_reads_positions`.
+    """
+    check_reads_positions(similarity)
+    warn_if_uncentered(similarity.readout, method)
 
 
 def check_reads_positions(similarity: object) -> None:

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from captum_shared.attr._captum import TargetType
 from captum_shared.attr.backpropagation import PairPass
-from captum_shared.attr.correspondence import check_reads_positions, checked_cuts, compared, maps_of, weights_of
+from captum_shared.attr.correspondence import check_corresponds, checked_cuts, compared, maps_of, weights_of
 from captum_shared.attr.pairs import Pair, checked_pair
 from captum_shared.attr.places import shared_places
 from captum_shared.attr.refinement import refined
-from captum_shared.attr.similarity import NeuronSimilarity, warn_if_uncentered
+from captum_shared.attr.similarity import NeuronSimilarity
 
 
 @final
@@ -49,8 +49,7 @@ class PixelSharedCorrespondence(GradientAttribution):
     """
 
     def __init__(self, similarity: NeuronSimilarity, *, refine: bool = True) -> None:
-        check_reads_positions(similarity)
-        warn_if_uncentered(similarity.readout, "PixelSharedCorrespondence")
+        check_corresponds(similarity, "PixelSharedCorrespondence")
         super().__init__(similarity)
         self._refine = refine
 

@@ -7,7 +7,7 @@ from captum.attr import GuidedBackprop, NoiseTunnel
 from torch import Tensor
 
 from captum_shared.attr.backpropagation import PairPass
-from captum_shared.attr.correspondence import SharedCorrespondence
+from captum_shared.attr.correspondence import SharedCorrespondence, check_corresponds
 from captum_shared.attr.heatmaps import Kind
 from captum_shared.attr.layer import LayerSharedAttribution
 from captum_shared.attr.pairs import Pair
@@ -132,6 +132,18 @@ def refined(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
     return _pair(PixelSharedCorrespondence(similarity).attribute(inputs, target))
 
 
+def refined_of(passed: PairPass, similarity: NeuronSimilarity, target: Tensor) -> Pair:
+    """Compute :func:`refined` from a pass that is done."""
+    check_corresponds(similarity, "PixelSharedCorrespondence")
+    return covering_maps(passed, similarity, target)
+
+
+def pixels_of(passed: PairPass, similarity: NeuronSimilarity, target: Tensor) -> Pair:
+    """Compute :func:`pixels` from a pass that is done."""
+    check_corresponds(similarity, "PixelSharedCorrespondence")
+    return backpropagated_places(passed, similarity, target)
+
+
 def pixels(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
     """Backpropagate the shared features of every place, weighted by its correspondence."""
     return _pair(PixelSharedCorrespondence(similarity, refine=False).attribute(inputs, target))
@@ -172,7 +184,7 @@ RECOMMENDED: Final = Method(
     refined,
     kind="layer",
     title="shared places",
-    of_pass=covering_maps,
+    of_pass=refined_of,
     passes=(1, 1),
     absolute=True,
 )
@@ -195,7 +207,7 @@ OURS: Final = (
         pixels,
         kind="gradient",
         title="shared places, gradient",
-        of_pass=backpropagated_places,
+        of_pass=pixels_of,
         passes=(1, 1),
     ),
     *(_record(maps, which) for which in _FEATURES for maps in _MAPS),
