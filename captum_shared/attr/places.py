@@ -16,10 +16,11 @@ predictions scatter about that of their image (:meth:`~captum_shared.LinearReado
 A place is read half by itself and half as the images that it could be a place of, since a single place predicts
 poorly (:math:`\pi` is the probability of each, given the prediction). D is the share of neuron k's drive that comes
 from a place; A, between 0 and 1, how well two places agree; C their correspondence. A readout that knows no examples
-has :math:`y_p = r_p` and S = 1. Without neurons (:func:`~captum_shared.attr.embedding_readout`) features stand for
-answers, :math:`y_p = x_p`, and the drive of a place is what it adds to the similarity with the other image:
+has :math:`y_p = r_p` and S = 1. Without neurons (:func:`~captum_shared.attr.embedding_readout`) places agree in their
+features alone, and the drive of a place is what it adds to the similarity with the other image, features whitened:
 
-.. math:: D(p) \propto \Big[\textstyle\sum_q y_p^\top S^{-1} y'_q\Big]_+
+.. math::
+    D(p) \propto \Big[\textstyle\sum_q x_p^\top S^{-1} x'_q\Big]_+, \qquad A(p, q) = \cos_+^\gamma(x_p, x'_q)
 """
 
 from __future__ import annotations
@@ -188,10 +189,10 @@ def corresponding(
     first, second = (population.read(each) for each in features)
     whitened = population.whitened(first), population.whitened(second)
     if population.weight is None:
-        drives = _added(*whitened), _added(*whitened[::-1])
+        drives, agreed = (_added(*whitened), _added(*whitened[::-1])), _cosine(*features) ** SHARPNESS
     else:
-        drives = local_drive(first, neurons), local_drive(second, neurons)
-    return drives[0][:, :, None] * agreement(features, whitened) * drives[1][:, None]
+        drives, agreed = (local_drive(first, neurons), local_drive(second, neurons)), agreement(features, whitened)
+    return drives[0][:, :, None] * agreed * drives[1][:, None]
 
 
 def shared_places(

@@ -9,7 +9,7 @@ import typer
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from captum_shared.attr import NeuronSimilarity, components, counterpart, significance
+from captum_shared.attr import NeuronSimilarity, PixelSharedCorrespondence, components, counterpart, significance
 from captum_shared.encoders.photographs import load_inputs
 from captum_shared.figures import components_figure, counterpart_figure, save_figure
 from captum_shared.images import image_folder
@@ -41,7 +41,10 @@ class Shown:
             path: file of the figure.
         """
         parts = components(self.similarity, self.inputs, self.target)
-        save_figure(components_figure((self.pictures[0], self.pictures[1]), parts, titles=self.titles), path)
+        first, second = PixelSharedCorrespondence(self.similarity).attribute(self.inputs, self.target)
+        maps = first.cpu(), second.cpu()
+        pictures = self.pictures[0], self.pictures[1]
+        save_figure(components_figure(pictures, parts, maps=maps, titles=self.titles), path)
         for number, share in enumerate(parts.shares.tolist()):
             drives = ", ".join(parts.drivers(number))
             typer.echo(f"component {number + 1}: {100 * share:.0f} %" + (f", drives {drives}" if drives else ""))

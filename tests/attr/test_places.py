@@ -453,8 +453,6 @@ def test_without_neurons_places_are_compared_in_all_features(seed: int) -> None:
     found = corresponding(x, z, Population.of(readout, x), torch.tensor([0, 0]))
     shrunk = 0.9 * readout.scatter + 0.1 * torch.diag(readout.scatter.diagonal())
     precision = torch.linalg.inv(shrunk)
-    values, vectors = torch.linalg.eigh(precision)
-    half = vectors @ torch.diag(values**0.5) @ vectors.T
     for i in range(2):
         sides = [
             [max(0.0, sum(float(one @ precision @ other) for other in others)) for one in own]
@@ -463,8 +461,7 @@ def test_without_neurons_places_are_compared_in_all_features(seed: int) -> None:
         drives = [[one / sum(side) if sum(side) > 0 else 0.0 for one in side] for side in sides]
         for p, first in enumerate(x[i]):
             for q, second in enumerate(z[i]):
-                agreed = max(0.0, slow_cosine(half @ first, half @ second)) ** 2 * max(0.0, slow_cosine(first, second))
-                expected = drives[0][p] * agreed**SHARPNESS * drives[1][q]
+                expected = drives[0][p] * max(0.0, slow_cosine(first, second)) ** SHARPNESS * drives[1][q]
                 assert float(found[i, p, q]) == pytest.approx(expected, rel=1e-4, abs=1e-9)
 
 
