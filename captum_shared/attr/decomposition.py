@@ -100,7 +100,7 @@ class Components:
         return image, reference
 
     def drivers(self, component: int, most: int = 3) -> dict[str, float]:
-        """Return the neurons that a component drives in both images, the strongest first.
+        """Return the neurons that a component drives in both images, the strongest first; none if there is but one.
 
         Args:
             component: its index.
@@ -109,6 +109,8 @@ class Components:
         Returns:
             Strengths by name of the neuron; those of zero are left out.
         """
+        if len(self.neuron_names) == 1:
+            return {}
         strongest = self.strengths[component].argsort(descending=True, stable=True)[:most].tolist()
         strengths = {self.neuron_names[neuron]: float(self.strengths[component, neuron]) for neuron in strongest}
         return {name: strength for name, strength in strengths.items() if strength > 0}

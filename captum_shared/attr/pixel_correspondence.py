@@ -11,7 +11,7 @@ from captum_shared.attr._captum import TargetType
 from captum_shared.attr.backpropagation import PairPass
 from captum_shared.attr.correspondence import check_corresponds, checked_cuts, compared, maps_of, weights_of
 from captum_shared.attr.pairs import Pair, checked_pair
-from captum_shared.attr.places import shared_places
+from captum_shared.attr.places import Population, shared_places
 from captum_shared.attr.refinement import refined
 from captum_shared.attr.similarity import NeuronSimilarity
 
@@ -96,9 +96,8 @@ def covering_maps(passed: PairPass, similarity: NeuronSimilarity, target: Target
         Refined maps (image, 1, height, width), not negative, with the sum of the layer maps.
     """
     cuts = checked_cuts(similarity, (passed.activations[0], passed.activations[1]))
-    weight, _ = weights_of(similarity, cuts[0], target)
     layer_maps = maps_of(compared(similarity, cuts, target), cuts)
-    driving = [_driving(layer_map, weight) for layer_map in layer_maps]
+    driving = [_driving(*each) for each in zip(layer_maps, _driving_features(similarity, cuts, target), strict=True)]
     gradients = torch.autograd.grad(passed.activations, passed.inputs, driving, retain_graph=True)
     first, second = (
         refined(layer_map, images.detach(), gradient)
@@ -124,6 +123,17 @@ def backpropagated_places(passed: PairPass, similarity: NeuronSimilarity, target
     shared = shared_places(compared(similarity, cuts, target), cuts, weight, mean, excitatory=similarity.excitatory)
     first, second = torch.autograd.grad(passed.activations, passed.inputs, shared, retain_graph=True)
     return first.contiguous(), second.contiguous()
+
+
+def _driving_features(similarity: NeuronSimilarity, cuts: Pair, target: TargetType) -> Pair:
+    """What drives a place of each image: the neuron's weights; without neurons, what the other image looks like."""
+    population = Population.of(similarity.readout, cuts[0])
+    if population.weight is not None:
+        weight, _ = weights_of(similarity, cuts[0], target)
+        return weight, weight
+    mean = similarity.readout.feature_mean.to(cuts[0])
+    first, second = (population.precise(cut.mean((2, 3)) - mean) for cut in cuts)
+    return second, first
 
 
 def _driving(layer_map: Tensor, weight: Tensor) -> Tensor:

@@ -117,6 +117,21 @@ class Population:
         """
         return answers if self.whitening is None else answers @ self.whitening.T
 
+    def precise(self, answers: Float[Tensor, "*place neuron"]) -> Float[Tensor, "*place neuron"]:
+        """Weigh answers by how precise they are: :math:`S^{-1} y`, whose product with others is that of whitened ones.
+
+        Args:
+            answers: y, or predictions.
+
+        Returns:
+            Weighed answers.
+
+        Example:
+            >>> Population(None, None, torch.tensor([[2.0]])).precise(torch.tensor([3.0]))
+            tensor([12.])
+        """
+        return answers if self.whitening is None else self.whitened(answers) @ self.whitening
+
 
 def local_drive(
     answers: Float[Tensor, "image position neuron"], neurons: Int[Tensor, " image"]

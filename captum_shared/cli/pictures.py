@@ -34,6 +34,11 @@ class Shown:
     pictures: Float[Tensor, "2 3 height width"]
     titles: tuple[str, str]
 
+    @property
+    def _heads(self) -> tuple[str, str]:
+        """The titles in one line."""
+        return self.titles[0].replace("\n", ": "), self.titles[1].replace("\n", ": ")
+
     def draw_components(self, path: Path) -> None:
         """Draw which part of the image matches which part of the reference, and print their shares.
 
@@ -44,7 +49,7 @@ class Shown:
         first, second = PixelSharedCorrespondence(self.similarity).attribute(self.inputs, self.target)
         maps = first.cpu(), second.cpu()
         pictures = self.pictures[0], self.pictures[1]
-        save_figure(components_figure(pictures, parts, maps=maps, titles=self.titles), path)
+        save_figure(components_figure(pictures, parts, maps=maps, titles=self._heads), path)
         for number, share in enumerate(parts.shares.tolist()):
             drives = ", ".join(parts.drivers(number))
             typer.echo(f"component {number + 1}: {100 * share:.0f} %" + (f", drives {drives}" if drives else ""))
@@ -60,7 +65,7 @@ class Shown:
         """
         found = counterpart(self.similarity, self.inputs, self.target, point=point)
         pictures = self.pictures[0], self.pictures[1]
-        save_figure(counterpart_figure(pictures, found, point, titles=self.titles), path)
+        save_figure(counterpart_figure(pictures, found, point, titles=self._heads), path)
 
     def significant(self, null: Path) -> Bool[Tensor, "2 height width"]:
         """Test the maps against those with photographs that do not drive the neuron, and print how they come out.

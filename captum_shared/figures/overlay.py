@@ -11,10 +11,12 @@ from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import FigureBase
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, MaxNLocator
 from numpy import ndarray
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 _COLOURS = "inferno"
 _GREY_FLOOR = 0.35
+_LINE_SMOOTHING = 0.01  # of the longer side: a line around every hair cannot be read
 
 ABSOLUTE_TOP = 0.02
 """Upper end of the absolute scale: the share, of 1, that falls on 1 % of an image. A pair that shares 0.1, spread over
@@ -107,9 +109,9 @@ def draw_overlay(
     """
     axes.imshow(pale(picture), cmap="gray", vmin=0, vmax=1)
     axes.imshow(heat, cmap=_COLOURS, norm=norm, alpha=0.85 * np.clip(2 * np.asarray(norm(heat)), 0, 1))
-    half = float(norm.inverse(0.5))
-    if heat.min() < half < heat.max():
-        axes.contour(heat, levels=[half], colors="white", linewidths=0.7)
+    share = gaussian_filter(np.asarray(norm(heat), dtype=np.float64), _LINE_SMOOTHING * max(heat.shape))
+    if share.min() < 0.5 < share.max():
+        axes.contour(share, levels=[0.5], colors="white", linewidths=0.7)
     axes.set_axis_off()
 
 
