@@ -2,7 +2,7 @@
 
 Runs ``captum-shared benchmark`` on drawn parts and, given photographs, on grids of them: with SqueezeNet cut at its
 features, and at the layer that predicts the neurons best. Interrupted, it goes on. The results go to
-``benchmarks/results``, from which the tables of the README are made; ``--tables`` prints them without running anything.
+``benchmarks/results``, from which the tables of the README are made; ``--tables`` does no more than that.
 
     python benchmarks/recovery.py --images photographs --weights DEFAULT
     python benchmarks/recovery.py --tables
@@ -20,6 +20,7 @@ from reporting import write_report
 
 PACKAGES = ("captum-shared", "captum", "torch", "torchvision", "zennit", "grad-cam", "scikit-learn")
 RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).parents[1] / "README.md"
 LAYERS = {"grid": ("features", "classifier.1", "classifier.2"), "grid_features": ("features",)}
 SHOWN = (  # on photographs, where others take long
     "recommended,ours-correspondence,paper,neuron-grad-cam,similarity-grad-cam,cosine-grad-cam,grad-cam-product"
@@ -67,7 +68,7 @@ def main() -> None:
     parser.add_argument("--task", action="append", choices=["parts", *LAYERS], help="some of the tasks only")
     parser.add_argument("--pairs", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tables", action="store_true", help="print the tables of the results that are there")
+    parser.add_argument("--tables", action="store_true", help="write the tables of the results that are there")
     options = parser.parse_args()
     extent = ("--pairs", str(options.pairs), "--seed", str(options.seed))
     tasks = options.task or ["parts", *LAYERS]
@@ -86,8 +87,15 @@ def main() -> None:
             write_report(RESULTS / f"{name}.json", result, PACKAGES)
     for name in ("parts", *LAYERS):
         if (RESULTS / f"{name}.json").exists():
-            result = json.loads((RESULTS / f"{name}.json").read_text())
-            print(f"\n## {name}, layer {result['settings']['layer']}\n\n{readme_table(result)}")
+            put_into_readme(name, readme_table(json.loads((RESULTS / f"{name}.json").read_text())))
+
+
+def put_into_readme(name: str, table: str) -> None:
+    """Replace the table between the marks of that name."""
+    text = README.read_text(encoding="utf-8")
+    before, _, rest = text.partition(f"<!-- {name} -->\n")
+    _, _, after = rest.partition(f"<!-- /{name} -->")
+    README.write_text(f"{before}<!-- {name} -->\n{table}\n<!-- /{name} -->{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

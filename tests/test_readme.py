@@ -1,3 +1,5 @@
+import importlib
+import json
 import re
 from pathlib import Path
 
@@ -31,6 +33,21 @@ def test_its_python_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert isinstance(maps, tuple)
     assert maps[0].shape == (len(objects), 1, *objects.shape[2:])
     assert float(names["error"].max()) < 1e-3  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["parts", "grid", "grid_features"])
+def test_its_tables_are_those_of_the_results(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmarks = README.parent / "benchmarks"
+    monkeypatch.syspath_prepend(benchmarks)
+    readme_table = importlib.import_module("recovery").readme_table
+    result = json.loads((benchmarks / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    text = README.read_text(encoding="utf-8")
+    (table,) = re.findall(f"<!-- {name} -->\n(.*?)\n<!-- /{name} -->", text, re.DOTALL)
+    assert table == readme_table(result)
+    assert len(result["methods"]) >= 5
+    row = next(line for line in table.splitlines() if line.startswith("| recommended |"))
+    entry = next(entry for entry in result["methods"] if entry["name"] == "recommended")
+    assert f"| {entry['scores']['mass']['value']:.2f} |" in row
 
 
 def test_it_names_files_that_exist() -> None:

@@ -25,7 +25,7 @@ from captum_shared.synthetic import simulate_recording
 CAPTUM: Final = ("neuron-grad-cam", "neuron-guided-grad-cam", "neuron-deeplift", "similarity-grad-cam")
 """What a user of Captum would pick, shown beside the default methods."""
 
-_SCORES: Final = {"mass_in_shared_parts": "mass"}
+_SCORES: Final = {"mass_in_shared_parts": "mass", "average_precision": "pixel_ap"}
 _PACKAGES: Final = ("captum-shared", "captum", "torch", "torchvision")
 
 
@@ -100,8 +100,17 @@ def _print(study: StudyResult, scored: Sequence[ScoredPair]) -> None:
         typer.echo("\nNo pair shares a part that drives its neuron, so there is nothing to compare maps with.")
         return
     area = statistics.fmean(pair.answer_area for pair in known)
-    typer.echo("\nmean of the neurons: share of the map that falls on the shared parts (their area is chance)")
+    typer.echo(
+        "\nmean of the neurons: share of the map that falls on the shared parts (their area is chance), and average"
+    )
+    typer.echo("precision of its pixels")
     typer.echo(f"{'area':<32}{area:.2f}")
     for name, each in known[0].explanations.items():
-        masses = [mass for pair in known if not math.isnan(mass := pair.scores[name]["mass"])]
-        typer.echo(f"{name:<32}{statistics.fmean(masses) if masses else math.nan:.2f}  {each.method.title}")
+        mass, precision = (_mean([pair.scores[name][score] for pair in known]) for score in _SCORES.values())
+        typer.echo(f"{name:<32}{mass:.2f}  {precision:.2f}  {each.method.title}")
+
+
+def _mean(values: Sequence[float]) -> float:
+    """The mean of those that are known."""
+    known = [value for value in values if not math.isnan(value)]
+    return statistics.fmean(known) if known else math.nan

@@ -49,7 +49,8 @@ def test_it_finds_shared_parts_in_a_world_it_predicts(finished: tuple[Path, str]
     masses = {name: np.mean([neuron["mass_in_shared_parts"][name] for neuron in report["neurons"]]) for name in names}
     areas = [neuron["area_of_shared_parts"] for neuron in report["neurons"]]
     assert masses["recommended"] > 1.5 * max(masses[name] for name in names[1:])
-    assert f"recommended{masses['recommended']:>25.2f}  {METHODS['recommended'].title}" in printed
+    precision = np.mean([neuron["average_precision"]["recommended"] for neuron in report["neurons"]])
+    assert f"recommended{masses['recommended']:>25.2f}  {precision:.2f}  {METHODS['recommended'].title}" in printed
     assert f"area{np.mean(areas):>32.2f}" in printed
 
 
