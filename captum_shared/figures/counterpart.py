@@ -37,18 +37,18 @@ def counterpart_figure(
         >>> image = torch.rand(3, 32, 32)
         >>> figure = counterpart_figure((image, image), Counterpart(torch.rand(1, 1, 4, 4), 0.5), (10.0, 20.0))
         >>> figure.axes[1].get_title()
-        'reference: found 50 % as well as the best point'
+        'reference\\nfound 50 % as well as the best point'
     """
     image, reference = (each.detach().float().cpu().permute(1, 2, 0).numpy() for each in images)
     heat = heatmap(found.map.detach().float().cpu(), (reference.shape[0], reference.shape[1]), kind="layer")[0].numpy()
-    figure = Figure(figsize=(6.2, 3.4), dpi=150, layout="constrained")
+    figure = Figure(figsize=(6.2, 3.5), dpi=150, layout="constrained")
     left, right = figure.subplots(1, 2)
     draw_picture(left, image)
     left.plot(*point, "o", markersize=11, markerfacecolor="none", markeredgecolor="white", markeredgewidth=3.5)
     left.plot(*point, "o", markersize=11, markerfacecolor="none", markeredgecolor=VERMILLION, markeredgewidth=1.8)
     left.plot(*point, "+", markersize=6, color=VERMILLION, path_effects=[withStroke(linewidth=2.5, foreground="white")])
-    left.set_title(f"{titles[0]}: {point[0]:g},{point[1]:g}", fontsize=8)
+    left.set_title(f"{titles[0]}\n{point[0]:g},{point[1]:g}", fontsize=8)
     draw_overlay(right, reference, heat, scale(float(heat.max()) / found.strength if found.strength > 0 else 0.0))
     told = f"found {found.strength:.0%} as well as the best point".replace("%", " %")
-    right.set_title(f"{titles[1]}: {told if found.strength > 0 else 'not found'}", fontsize=8)
+    right.set_title(f"{titles[1]}\n{told if found.strength > 0 else 'not found'}", fontsize=8)
     return figure

@@ -13,7 +13,7 @@ MAP = torch.tensor([[[[0.0, 0.2], [0.0, 0.0]]]])
 def test_the_point_is_marked_and_its_counterpart_coloured() -> None:
     left, right = counterpart_figure((GREY, GREY), Counterpart(MAP, 1.0), (12.0, 30.0), titles=("a", "b")).axes
     assert all(line.get_xydata().tolist() == [[12, 30]] for line in left.lines)
-    assert (left.get_title(), right.get_title()) == ("a: 12,30", "b: found 100 % as well as the best point")
+    assert (left.get_title(), right.get_title()) == ("a\n12,30", "b\nfound 100 % as well as the best point")
     heat = right.images[1]
     assert np.unravel_index(np.argmax(heat.get_array()), (40, 40))[1] >= 30
     assert heat.norm.vmax == np.max(heat.get_array())
@@ -26,5 +26,5 @@ def test_a_point_that_is_found_less_well_is_paler() -> None:
 
 def test_a_point_that_is_not_found_leaves_the_reference_grey() -> None:
     right = counterpart_figure((GREY, GREY), Counterpart(0 * MAP, 0.0), (12.0, 30.0)).axes[1]
-    assert right.get_title() == "reference: not found"
+    assert right.get_title() == "reference\nnot found"
     assert np.max(right.images[1].get_alpha()) == 0
