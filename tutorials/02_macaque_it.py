@@ -195,8 +195,8 @@ figure_of(most)
 figure_of(least)
 
 # %% [markdown]
-# On the office chair the maps lie on its column and feet, and below the backrest; on the armadillo on its legs, the front one
-# above all. The banana, which drives the mode most of all objects, shares nothing with any body as far as this network can
+# On the office chair the recommended map lies on a foot, on the armadillo on its feet; the paper's lie on more of both. The
+# banana, which drives the mode most of all objects, shares nothing with any body as far as this network can
 # tell, and its maps are as faint as they should be: a map that is drawn is not yet a feature that was found.
 #
 # ## What a response mode is, and what it is not

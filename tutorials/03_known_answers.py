@@ -74,7 +74,7 @@ figure
 # All methods have one call and end in one kind of heatmap, so that they compare. Grad-CAM and Integrated Gradients of the
 # neuron explain its response to each image by itself. Grad-CAM of the cosine explains how alike the features of the two images
 # are, without a neuron. `paper` sends the paper's shared weights back to the pixels; `recommended` asks which places
-# of the two images correspond. Its maps are concentrated on few pixels, so each scale ends where a hundredth of the method's
+# of the two images correspond, and covers them. Some maps are peaked, so each scale ends where a hundredth of the method's
 # pixels lie above.
 
 # %%

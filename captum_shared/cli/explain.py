@@ -20,7 +20,15 @@ from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.photographs import latent_features, load_inputs
 from captum_shared.encoders.pooling import Pool
 from captum_shared.encoders.windows import local_scatter
-from captum_shared.figures import Candidate, check_output, explanation_panels, pair_figure, save_figure, shared_totals
+from captum_shared.figures import (
+    Candidate,
+    check_output,
+    explanation_panels,
+    pair_figure,
+    save_figure,
+    shared_totals,
+    told_share,
+)
 from captum_shared.images import image_folder, to_display
 from captum_shared.methods.registry import DEFAULT_METHODS, methods_by_name
 from captum_shared.neurons.readout import LinearReadout
@@ -136,7 +144,7 @@ def _print(explanation: PairExplanation, references: list[Path], seen_by: str) -
         typer.echo(f"similarity {similarity:.4f} ({seen_by}) with {references[index]}{chosen}")
     for each in explanation.explanations.values():
         if each.shared is not None:
-            typer.echo(f"{each.method.title} ({each.method.name}): shared {float(each.shared[0]):.2f} of 1")
+            typer.echo(f"{each.method.title} ({each.method.name}): {told_share(float(each.shared[0]))}")
 
 
 def _candidates(

@@ -5,7 +5,7 @@ from .counterpart import counterpart_figure
 from .encoding import encoding_figure
 from .objects import faint_figure, pair_panels_figure
 from .output import check_output, save_figure
-from .overlay import absolute_scale, density, draw_outline, draw_overlay, draw_picture, scale
+from .overlay import absolute_scale, density, draw_outline, draw_overlay, draw_picture, scale, told_share
 from .pair import Candidate, Panel, explanation_panels, pair_figure, shared_totals
 from .preferences import preferences_figure
 from .responses import response_figure
@@ -39,5 +39,6 @@ __all__ = [
     "save_figure",
     "scale",
     "shared_totals",
+    "told_share",
     "write_figures",
 ]

@@ -16,7 +16,7 @@ from torch import Tensor
 from captum_shared.attr.decomposition import Components
 from captum_shared.attr.heatmaps import heatmap, smoothed
 from captum_shared.attr.pairs import Pair
-from captum_shared.figures.overlay import absolute_scale, density, draw_outline, draw_picture, pale
+from captum_shared.figures.overlay import absolute_scale, density, draw_outline, draw_picture, pale, told_share
 from captum_shared.figures.page import BLUE, GREEN, ORANGE, SKY, VERMILLION, shortened
 
 _COLOURS: Final = (VERMILLION, BLUE, GREEN, "#CC79A7", ORANGE, SKY)  # of Okabe and Ito
@@ -131,7 +131,7 @@ def _legend(components: Components) -> list[str]:
     """A line for what is shared, and one for each component: its share and its neurons."""
     if components.agreement < _LEAST:
         return ["nothing shared"]
-    lines = [f"shared {components.agreement:.2g} of 1, of which"]
+    lines = [f"{told_share(components.agreement)}, of which"]
     for index, share in enumerate(components.shares.tolist()):
         strengths = components.drivers(index, _N_NEURONS)
         least = _WORTH_NAMING * max(strengths.values(), default=0.0)

@@ -36,8 +36,8 @@ def counterpart_figure(
         >>> import torch
         >>> image = torch.rand(3, 32, 32)
         >>> figure = counterpart_figure((image, image), Counterpart(torch.rand(1, 1, 4, 4), 0.5), (10.0, 20.0))
-        >>> figure.axes[1].get_title()
-        'reference\\nfound 50 % as well as the best point'
+        >>> figure.axes[1].get_title().splitlines()
+        ['reference', 'found 50 % as well as the best point']
     """
     image, reference = (each.detach().float().cpu().permute(1, 2, 0).numpy() for each in images)
     heat = heatmap(found.map.detach().float().cpu(), (reference.shape[0], reference.shape[1]), kind="layer")[0].numpy()

@@ -69,6 +69,24 @@ def density(heat: Float[ndarray, "row column"]) -> Float[ndarray, "row column"]:
     return heat * (heat.size / 100)
 
 
+def told_share(share: float) -> str:
+    """Write how much a pair shares, so that little is not taken for nothing.
+
+    Args:
+        share: between 0 and 1.
+
+    Returns:
+        Two places, or one digit of what is less than a hundredth.
+
+    Example:
+        >>> told_share(0.314), told_share(0.0027), told_share(0.0)
+        ('shared 0.31 of 1', 'shared 0.003 of 1', 'nothing shared')
+    """
+    if share == 0:
+        return "nothing shared"
+    return f"shared {share:.2f} of 1" if share >= 0.01 else f"shared {share:.1g} of 1"
+
+
 def draw_picture(axes: Axes, picture: Float[ndarray, "row column channel"]) -> None:
     """Draw an image.
 

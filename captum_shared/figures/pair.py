@@ -18,6 +18,7 @@ from captum_shared.figures.overlay import (
     draw_overlay,
     draw_picture,
     scale,
+    told_share,
 )
 from captum_shared.methods.explanation import Explanation
 
@@ -169,7 +170,7 @@ def _draw_method(
     heats = [_array(panel.heatmaps[method]) for panel in panels]
     if method in shared:
         heats, norm = [density(heat) for heat in heats], absolute_scale()
-        axes[0].set_title(f"{fill(method, _LETTERS)}\nshared {shared[method]:.2f} of 1", fontsize=9)
+        axes[0].set_title(f"{fill(method, _LETTERS)}\n{told_share(shared[method])}", fontsize=9)
     else:
         norm = scale(vmax.get(method) or max(float(heat.max()) for heat in heats))
         axes[0].set_title(fill(method, _LETTERS), fontsize=9)
@@ -178,7 +179,7 @@ def _draw_method(
         draw_outline(each, panel.region)
     if any(heat.any() for heat in heats):
         colour_bar(figure, norm, ax=axes, shrink=0.85, pad=0.02)
-    else:
+    elif method not in shared:
         axes[1].set_title("nothing shared", fontsize=9)
 
 

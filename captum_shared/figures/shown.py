@@ -8,7 +8,7 @@ from jaxtyping import Float32, UInt8
 from matplotlib.colors import Normalize
 from numpy import ndarray
 
-from captum_shared.figures.overlay import ABSOLUTE_TOP, absolute_scale, density, scale
+from captum_shared.figures.overlay import ABSOLUTE_TOP, absolute_scale, density, scale, told_share
 from captum_shared.methods.method import Method
 from captum_shared.methods.registry import DEFAULT_METHODS, METHODS
 from captum_shared.study.result import NeuronResult, PairResult, StudyResult
@@ -47,7 +47,7 @@ class PairMaps:
     def told_strength(self) -> str:
         """Tell how strong the maps are: how much the pair shares, or how intense they are."""
         value = strength(self.pair, self.method)
-        return f"shared {value:.2f} of 1" if self.method.absolute else f"intensity {value:.2g}"
+        return told_share(value) if self.method.absolute else f"intensity {value:.2g}"
 
 
 def strength(pair: PairResult, method: Method) -> float:
