@@ -57,7 +57,7 @@ def test_the_legend_tells_shares_and_neurons() -> None:
     strengths = torch.tensor([[1.0, 3.0], [0.3, 2.0]])
     figure = components_figure((GREY, GREY), parts(*two(), strengths), title="a pair")
     told = [text.get_text() for text in figure.texts]
-    assert told == ["a pair", "shared 0.016 of 1, of which", "1:  75 %, drives B, A", "2:  25 %, drives B"]
+    assert told == ["a pair", "shared 0.02 of 1, of which", "1:  75 %, drives B, A", "2:  25 %, drives B"]
     numbers = [[text.get_text() for text in axes.texts] for axes in figure.axes]
     assert numbers == [["1", "2"], ["1", "2"]]
     without = components_figure((GREY, GREY), parts(*two()))
