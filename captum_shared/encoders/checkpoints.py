@@ -90,12 +90,13 @@ def load_weights(
 
     Example:
         >>> import tempfile
-        >>> network = nn.Sequential(nn.Linear(2, 1), nn.Linear(1, 3))
+        >>> network = nn.Sequential(nn.Conv2d(2, 1, 1), nn.Conv2d(1, 3, 1))
+        >>> state, images = {"0.weight": torch.ones(1, 2, 1, 1), "0.bias": torch.zeros(1)}, torch.zeros(1, 2, 4, 4)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     torch.save({"0.weight": torch.ones(1, 2), "0.bias": torch.zeros(1)}, f"{folder}/weights.pt")
-        ...     load_weights(network, Path(folder, "weights.pt"), name="mine", layer="0", images=torch.zeros(1, 2))
-        >>> network[0].weight.data
-        tensor([[1., 1.]])
+        ...     torch.save(state, f"{folder}/weights.pt")
+        ...     load_weights(network, Path(folder, "weights.pt"), name="mine", layer="0", images=images)
+        >>> network[0].weight.data.flatten()
+        tensor([1., 1.])
     """
     expected = network.state_dict()
     state = _unprefixed(read_weights(path), expected)

@@ -288,7 +288,7 @@ def test_all_photographs_are_drawn_and_all_that_was_measured_is_written() -> Non
     for photograph, shown in zip((*neuron.examples, neuron.image, neuron.reference), bare, strict=True):
         np.testing.assert_allclose(shown, photograph.picture.permute(1, 2, 0).numpy())
     written = texts(figure)
-    for expected in ("dog", "0.97", "0.43", "24.8", "5.3", "23.5", "21.2", "    (wild_canine)", "paper"):
+    for expected in ("dog", "0.97", "0.43", "24.8", "5.3", "23.5", "21.2", "    (wild_canine)", "layer"):
         assert expected in written
     assert written.count("grad-cam") == 2
     assert {"ours", "similarity", "neuron"} <= set(written)
