@@ -16,7 +16,8 @@ def embedding_readout(
     """Make the readout of plain embedding similarity, from images that show what the encoder is used for.
 
     The images tell the mean from which features are measured, and how the features of places differ within an image
-    (:mod:`captum_shared.attr.places`). Many of all sorts are best, such as all references that there are.
+    (:mod:`captum_shared.attr.places`). Many of all sorts are best, such as all references that there are: the mean of
+    fewer than ten is about what they share, so that nothing would be left of it.
 
     Args:
         features: the encoder.

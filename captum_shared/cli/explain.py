@@ -1,10 +1,12 @@
 """``captum-shared explain``: one pair of photographs."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import numpy as np
+import torch
 import typer
 from jaxtyping import Float
 from matplotlib.figure import Figure
@@ -33,6 +35,9 @@ from captum_shared.images import image_folder, to_display
 from captum_shared.methods.registry import DEFAULT_METHODS, methods_by_name
 from captum_shared.neurons.readout import LinearReadout
 from captum_shared.study.pair import PairExplanation, explain_pair
+
+_FEWEST: Final = 10
+"""Photographs that tell the mean of features, at least."""
 
 
 @app.command(
@@ -85,9 +90,9 @@ def explain(
         raise ValueError("--neuron chooses among the neurons of a --readout: give both, or neither for plain cosine.")
     if center is not None and readout is not None:
         raise ValueError("--center is for plain cosine similarity: a --readout brings the mean of its own images.")
-    point = None if match is None else point_of(match)
     features = encoder_by_name(model, layer, weights=weights, pool=pool).to(available(device))
     images = load_inputs(features, [image, *references])
+    point = None if match is None else point_of(match, (images.shape[2], images.shape[3]))
     if readout is None:
         centred, similarities = _plain(features, [image, *references], center)
         target, seen_by = 0, "plain cosine"
@@ -120,11 +125,23 @@ def explain(
 def _plain(
     features: LatentFeatures, photographs: list[Path], center: Path | None
 ) -> tuple[NeuronSimilarity, Float[Tensor, " reference"]]:
-    """Plain embedding similarity, centred by the photographs of a folder or those at hand; and cosines, uncentred."""
+    """Plain embedding similarity, centred by the photographs of a folder or those at hand; and cosines, uncentred.
+
+    The mean of few photographs is about what they share, so that nothing would be left of it.
+    """
     with local_scatter(features) as scatter:
         latent = latent_features(features, photographs)
         known = latent if center is None else latent_features(features, image_folder(center)[0])
-    readout = LinearReadout.uniform(latent.shape[1], known.mean(0), scatter.mean).to(latent)
+    mean = known.mean(0)
+    if len(known) < _FEWEST:
+        mean = torch.zeros_like(mean)
+        warnings.filterwarnings("ignore", ".* needs features measured from their mean")
+        typer.echo(
+            f"Features are not centred, as {len(known)} photographs do not tell their mean: give --center FOLDER with "
+            f"{_FEWEST} or more of all sorts.",
+            err=True,
+        )
+    readout = LinearReadout.uniform(latent.shape[1], mean, scatter.mean).to(latent)
     return NeuronSimilarity(features, readout), cosine_similarity(latent[:1], latent[1:])
 
 

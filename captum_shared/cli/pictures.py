@@ -85,26 +85,30 @@ class Shown:
         return torch.cat(tested.of_pixels((height, width)))
 
 
-def point_of(text: str) -> tuple[float, float]:
-    """Read a point.
+def point_of(text: str, size: tuple[int, int]) -> tuple[float, float]:
+    """Read a point of an image.
 
     Args:
         text: x and y with a comma between.
+        size: height and width of the image in pixels.
 
     Returns:
         The point.
 
     Raises:
-        ValueError: if it is something else.
+        ValueError: if it is something else, or outside of the image.
 
     Example:
-        >>> point_of("120,80.5")
+        >>> point_of("120,80.5", (224, 224))
         (120.0, 80.5)
     """
     try:
         x, y = (float(part) for part in text.split(","))
     except ValueError as error:
         raise ValueError(f"Expected a point such as --match 120,80, x and y in pixels, but got {text!r}.") from error
+    height, width = size
+    if not (0 <= x < width and 0 <= y < height):
+        raise ValueError(f"The point {text} lies outside of the image, which is {width} x {height} pixels.")
     return x, y
 
 

@@ -67,12 +67,13 @@ def gradient_by_hand(pair: Tensor, weight: Tensor) -> Tensor:
 
 
 def recommended_by_hand(pair: Tensor, photographs: Tensor) -> tuple[Tensor, ...]:
-    """Plain similarity, the mean taken from some photographs."""
+    """Plain similarity, of too few photographs to tell their mean."""
     features = encoder()
     with local_scatter(features) as scatter, torch.no_grad():
-        mean = features(photographs).mean(0)
-    similarity = NeuronSimilarity(features, LinearReadout.uniform(128, mean, scatter.mean))
-    return PixelSharedCorrespondence(similarity).attribute((pair[:1], pair[1:]), 0)
+        features(photographs)
+    similarity = NeuronSimilarity(features, LinearReadout.uniform(128, None, scatter.mean))
+    with pytest.warns(UserWarning, match="measured from their mean"):
+        return PixelSharedCorrespondence(similarity).attribute((pair[:1], pair[1:]), 0)
 
 
 def assert_maps(of: dict[str, Any]) -> None:
@@ -97,6 +98,7 @@ def test_explain_writes_the_figure_and_the_maps_of_the_best_reference(folder: Pa
     best = int(scores.argmax())
     lines = [f"similarity {float(scores[i]):.4f} (plain cosine) with {names[1 + i]}" for i in range(3)]
     assert [line in result.output for line in lines] == [True] * 3
+    assert "not centred, as 4 photographs do not tell their mean: give --center FOLDER with 10" in result.output
     assert f"with {names[1 + best]}  <- chosen" in result.output
     saved = np.load("out/pair.npz")
     assert (str(saved["image"]), str(saved["reference"])) == (names[0], names[1 + best])
@@ -134,10 +136,10 @@ def test_explain_writes_the_figure_and_the_maps_of_the_best_reference(folder: Pa
 
 
 def test_the_mean_is_that_of_the_folder_to_center_by(folder: Path) -> None:
-    names = [f"creature_{i}.png" for i in range(3)]
     Path("all").mkdir()
-    for name in names:
-        Path("all", name).write_bytes(Path(name).read_bytes())
+    names = [f"all/{i}.png" for i in range(10)]
+    for name, stimulus in zip(names, draw_stimuli("creature", 10, seed=6), strict=True):
+        save_image(stimulus.image, name)
     result = explain("artefact_0.png", "creature_0.png", "--center", "all", "--method", "recommended")
     assert result.exit_code == 0, result.output
     seen = inputs("artefact_0.png", "creature_0.png", *names)  # their places scatter too
@@ -231,6 +233,8 @@ def test_wrong_input_is_told_and_nothing_is_written(folder: Path) -> None:
     assert "comes with its weights" in wrong(*pair, "--weights", "DEFAULT")
     assert "Name the weights of resnet18" in wrong(*pair, "--layer", "layer4", model="resnet18")
     assert "--neuron chooses among the neurons of a --readout" in wrong(*pair, "--neuron", "3")
+    assert "Expected a point such as --match 120,80" in wrong(*pair, "--match", "here")
+    assert "lies outside of the image, which is 112 x 112" in wrong(*pair, "--match", "500,3")
     assert "Did you mean paper" in wrong(*pair, "--method", "papr")
     assert "got more than once: paper" in wrong(*pair, "--method", "paper", "--method", "paper")
     assert "no_such_folder" in wrong(*pair, "--center", "no_such_folder")
