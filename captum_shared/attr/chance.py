@@ -21,9 +21,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from captum_shared.attr._captum import TargetType, select_neurons
-from captum_shared.attr.correspondence import activations_at_cut, check_reads_positions, compared
+from captum_shared.attr.correspondence import activations_at_cut, check_corresponds, compared
 from captum_shared.attr.pairs import Pair, checked_pair
-from captum_shared.attr.similarity import NeuronSimilarity, warn_if_uncentered
+from captum_shared.attr.similarity import NeuronSimilarity
 
 _BATCH = 16
 
@@ -132,8 +132,7 @@ def significance(
         >>> significance(similarity, pair, target=3, null_references=torch.rand(19, 3, 8, 8)).p_values.shape
         torch.Size([2, 2])
     """
-    check_reads_positions(similarity)
-    warn_if_uncentered(similarity.readout, "significance")
+    check_corresponds(similarity, "significance")
     pair = checked_pair(inputs)
     neurons = select_neurons(len(pair[0]), similarity.readout.n_neurons, target).tolist()
     _check_nulls(len(null_references), null_neurons, neurons, level)

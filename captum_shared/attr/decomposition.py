@@ -21,9 +21,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from captum_shared.attr._captum import TargetType
-from captum_shared.attr.correspondence import activations_at_cut, check_reads_positions, compared
+from captum_shared.attr.correspondence import activations_at_cut, check_corresponds, compared
 from captum_shared.attr.pairs import Pair, checked_pair
-from captum_shared.attr.similarity import NeuronSimilarity, warn_if_uncentered
+from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.windows import local_features
 
 MOST: Final = 6
@@ -158,8 +158,7 @@ def components(
         >>> len(found), found.drivers(0).keys(), found.drivers(1).keys()
         (2, dict_keys(['A', 'B']), dict_keys(['A']))
     """
-    check_reads_positions(similarity)
-    warn_if_uncentered(similarity.readout, "components")
+    check_corresponds(similarity, "components")
     _check_number(n_components)
     pair = checked_pair(inputs)
     if len(pair[0]) != 1:
