@@ -128,7 +128,7 @@ def check_corresponds(similarity: NeuronSimilarity, method: str) -> None:
         ValueError: as :func:`check_reads_positions`.
     """
     check_reads_positions(similarity)
-    warn_if_uncentered(similarity.readout, method)
+    warn_if_uncentered(similarity.readout, method, stacklevel=4)
 
 
 def check_reads_positions(similarity: object) -> None:

@@ -19,7 +19,7 @@ LayerNames: TypeAlias = str | tuple[str | None, str | None] | None
 """A layer of both encoders, or of each; None for the cut."""
 
 
-def warn_if_uncentered(readout: LinearReadout, method: str) -> None:
+def warn_if_uncentered(readout: LinearReadout, method: str, *, stacklevel: int = 3) -> None:
     """Warn that a method needs features measured from their mean, where that of the readout is zero.
 
     Whether the features are without sign, as after a ReLU, or have a mean of zero by themselves, only images could
@@ -28,6 +28,7 @@ def warn_if_uncentered(readout: LinearReadout, method: str) -> None:
     Args:
         readout: the readout.
         method: what needs it, for the message.
+        stacklevel: of the warning, as in ``warnings.warn``: by default the caller of the caller.
 
     Example:
         >>> warn_if_uncentered(LinearReadout([[1.0, 1.0]], feature_mean=[0.5, 0.0]), "excitatory=True")
@@ -38,7 +39,7 @@ def warn_if_uncentered(readout: LinearReadout, method: str) -> None:
             "ReLU no feature is negative, so that all that is bright counts as shared. Fit the readout with "
             "fit_readout(..., center=True).",
             UserWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
 
 
