@@ -101,7 +101,7 @@ def slow_refined(layer_map: Tensor, image: Tensor, gradient: Tensor) -> Tensor:
         relevance = relevance + (channel - slow_upsampled(slow_means(shrunk), channel.shape)) * slope * sd
     told = slow_shrunk(relevance.clamp(min=0))
     values = (told * slow_upsampled(layer_map, told.shape)) ** (1 / 3)
-    covered = slow_guided(values, small, guide).clamp(min=0) ** 3
+    covered = slow_guided(values, small, guide).clamp(min=0) ** 4
     if float(covered.sum()) == 0:
         covered = slow_upsampled(layer_map, image.shape[1:])
     return covered * layer_map.sum() / covered.sum() if float(layer_map.sum()) > 0 else covered * 0
@@ -149,8 +149,8 @@ def test_a_refined_map_by_hand(preprocessing: tuple[float, float]) -> None:
     # the fourth pixel alone has a gradient, and is brighter than its surroundings, whose mean is 1/3
     scale, offset = preprocessing
     found = refined(torch.full((1, 1, 1, 1), 4.0).double(), scale * STEP + offset, SPOT)
-    cubes = [one**3 for one in by_hand()]
-    torch.testing.assert_close(found.flatten(), torch.tensor([4 * one / sum(cubes) for one in cubes]).double())
+    powers = [one**4 for one in by_hand()]
+    torch.testing.assert_close(found.flatten(), torch.tensor([4 * one / sum(powers) for one in powers]).double())
 
 
 def test_what_is_a_function_of_the_image_stays() -> None:
