@@ -37,7 +37,7 @@ def benchmark(output: Path, task: str, *arguments: str) -> dict[str, Any]:
     command = "from captum_shared.cli import app; app()"
     resume = ["--resume"] if output.exists() else []
     call = [sys.executable, "-c", command, "benchmark", task, "--output", str(output), *arguments, *resume]
-    subprocess.run(call, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(call, check=True, stdout=subprocess.DEVNULL)  # nosec B603
     result: dict[str, Any] = json.loads((output / "results.json").read_text())
     return result
 

@@ -66,7 +66,7 @@ def cost(folder: Path, file: Path, arguments: Sequence[str]) -> dict[str, float]
     command += ["--images", str(folder / "images"), "--stimuli", str(folder / "stimuli.csv"), "--preferred", PREFERRED]
     command += ["--output", str(folder / f"study-{file.stem}"), *arguments]
     start = time.perf_counter()
-    _, status, usage = os.wait4(subprocess.Popen(command).pid, 0)
+    _, status, usage = os.wait4(subprocess.Popen(command).pid, 0)  # nosec
     if status != 0:
         raise RuntimeError(f"The study ended with status {status}: {' '.join(command)}.")
     return {
