@@ -1,77 +1,109 @@
-"""How far the two held-out correlations are off: pooled over all folds, and within each fold.
+"""What the held-out correlation is worth: its bias, the error rate of its null interval, and its power.
 
-Neurons that respond to some of the features with a known correlation, or to none. What a readout of as many images as
-a fit sees predicts of fresh images is the truth; the difference of a held-out correlation from it is its bias.
+Neurons whose responses the features explain in part, or not at all: normal, or counts of spikes of high and low
+reliability, which are skewed. Penalties are searched. ``heldout`` is the mean of the correlations within folds, with
+the interval of permutations; ``pooled`` is one correlation over the images of all folds, as it was once judged, by the
+interval of unrelated normal variables. The truth is what a readout of as many images as a fit sees predicts of fresh
+images.
 
     python benchmarks/heldout_bias.py --output benchmarks/results/heldout_bias.json
 """
 
 import argparse
+import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from reporting import write_report
 
-from captum_shared import fit_readout, heldout_correlation, ooc_correlation
+from captum_shared import fit_readout, heldout_correlation, heldout_null_interval, null_interval, ooc_correlation
+from captum_shared.neurons import correlation, cross_validated_prediction
 
-FEATURES, DRIVERS, FRESH = 20, 3, 2000
-"""Features, how many of them drive a neuron, and images to know the truth by."""
-FOLDS = 10
+DRIVERS, FRESH = 3, 1000
+"""How many features drive a neuron, and images to know the truth by."""
 RELATIONS = (0.0, 0.3, 0.5, 0.8)
-N_IMAGES = (50, 100, 400)
+SIZES = ((50, 20), (100, 20), (100, 200), (400, 50))
+"""Images and features."""
+FOLDS = (5, 10)
+RATES = {"normal": None, "reliable counts": 20.0, "unreliable counts": 1.0}
+"""Mean numbers of spikes an image."""
 
 
-def recorded(features: np.ndarray, weight: np.ndarray, relation: float, generator: np.random.Generator) -> np.ndarray:
-    """Responses with noise, whose correlation with what the features tell is known."""
-    noise = generator.standard_normal((len(features), weight.shape[1]))
-    return relation * features @ weight + (1 - relation**2) ** 0.5 * noise
+def recorded(drive: np.ndarray, relation: float, rate: float | None, generator: np.random.Generator) -> np.ndarray:
+    """Responses that are made of a drive and of what the features do not tell."""
+    own = relation * drive + (1 - relation**2) ** 0.5 * generator.standard_normal(drive.shape)
+    return own if rate is None else generator.poisson(rate * np.exp(0.5 * own)).astype(float)
 
 
-def biases(n_images: int, relation: float, n_neurons: int, generator: np.random.Generator) -> dict[str, float]:
+def judged(n_images: int, n_features: int, folds: int, relation: float, **simulated: Any) -> dict[str, float]:
     """Of one recording."""
-    weight = np.zeros((FEATURES, n_neurons))
+    n_neurons, rate, generator = simulated["n_neurons"], simulated["rate"], simulated["generator"]
+    weight = np.zeros((n_features, n_neurons))
     weight[:DRIVERS] = generator.standard_normal((DRIVERS, n_neurons))
     weight /= np.linalg.norm(weight, axis=0)
-    features = generator.standard_normal((n_images, FEATURES))
-    responses = recorded(features, weight, relation, generator)
-    fresh = generator.standard_normal((FRESH, FEATURES))
-    fitted = n_images - n_images // FOLDS
-    readout = fit_readout(features[:fitted], responses[:fitted])
-    truth = ooc_correlation(readout, fresh, recorded(fresh, weight, relation, generator)).mean()
-    pooled = heldout_correlation(features, responses, cv=FOLDS).mean()
-    within = heldout_correlation(features, responses, cv=FOLDS, pooled=False).mean()
-    return {"truth": float(truth), "pooled": float(pooled), "within": float(within)}
+    features, fresh = (generator.standard_normal((n, n_features)) for n in (n_images, FRESH))
+    responses, others = (recorded(each @ weight, relation, rate, generator) for each in (features, fresh))
+    fitted = n_images - n_images // folds
+    truth = ooc_correlation(fit_readout(features[:fitted], responses[:fitted]), fresh, others)
+    heldout = heldout_correlation(features, responses, cv=folds)
+    low, high = heldout_null_interval(features, responses, cv=folds)
+    pooled = correlation(cross_validated_prediction(features, responses, cv=folds), responses)
+    end = null_interval(n_images)[1]
+    return {
+        "truth": float(truth.mean()),
+        "heldout": float(heldout.mean()),
+        "outside": float(((heldout < low) | (heldout > high)).mean()),
+        "above": float((heldout > high).mean()),
+        "pooled": float(pooled.mean()),
+        "pooled_outside": float((np.abs(pooled) > end).mean()),
+        "pooled_above": float((pooled > end).mean()),
+    }
 
 
-def measure(n_recordings: int, n_neurons: int, seed: int) -> list[dict[str, float]]:
+def measure(n_recordings: int, n_neurons: int, seed: int) -> list[dict[str, Any]]:
     rows = []
-    for n_images in N_IMAGES:
-        for relation in RELATIONS:
-            generator = np.random.default_rng([seed, n_images, int(100 * relation)])
-            each = [biases(n_images, relation, n_neurons, generator) for _ in range(n_recordings)]
-            means = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
-            bound = -(((FOLDS - 1) / (n_images - 1)) ** 0.5)
-            rows.append({"images": n_images, "relation": relation, **means, "bound": bound})
+    for (n_images, n_features), folds, (kind, rate), relation in itertools.product(
+        SIZES, FOLDS, RATES.items(), RELATIONS
+    ):
+        if relation > 0 and folds != FOLDS[-1]:
+            continue
+        generator = np.random.default_rng([seed, n_images, n_features, folds, list(RATES).index(kind)])
+        times = n_recordings if relation == 0 else 1
+        each = [
+            judged(n_images, n_features, folds, relation, n_neurons=n_neurons, rate=rate, generator=generator)
+            for _ in range(times)
+        ]
+        means = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
+        setting = {"images": n_images, "features": n_features, "folds": folds, "responses": kind, "relation": relation}
+        rows.append({**setting, "neurons": times * n_neurons, **means})
+        shown = "  ".join(f"{name} {value:+.3f}" for name, value in means.items())
+        print(f"{n_images:4} {n_features:4} {folds:3}  {kind:17} {relation:.1f}  {shown}", flush=True)
     return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="How far held-out correlations are off, pooled and within folds.")
-    parser.add_argument("--recordings", type=int, default=20)
-    parser.add_argument("--neurons", type=int, default=100)
+    parser = argparse.ArgumentParser(description="Bias, error rate and power of held-out correlations.")
+    parser.add_argument("--recordings", type=int, default=4, help="of neurons that nothing predicts, for each setting")
+    parser.add_argument("--neurons", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("heldout_bias.json"))
     chosen = parser.parse_args()
-    report: dict[str, Any] = {
-        "results": measure(chosen.recordings, chosen.neurons, chosen.seed),
-        "settings": {"recordings": chosen.recordings, "neurons": chosen.neurons, "seed": chosen.seed, "folds": FOLDS},
+    rows = measure(chosen.recordings, chosen.neurons, chosen.seed)
+    silent = [row for row in rows if row["relation"] == 0]
+    summary = {
+        f"{extreme.__name__}_{name}": extreme(row[name] for row in silent)
+        for name in ("heldout", "outside", "above")
+        for extreme in (min, max)
+    }
+    overall = {name: float(np.mean([row[name] for row in silent])) for name in ("heldout", "outside", "above")}
+    report = {
+        "unpredicted": {**overall, **summary},
+        "results": rows,
+        "settings": {"recordings": chosen.recordings, "neurons": chosen.neurons, "seed": chosen.seed},
     }
     write_report(chosen.output, report, ("captum-shared", "numpy", "scikit-learn", "torch"))
-    print("images  relation   truth  pooled (bias)    within (bias)")
-    for row in report["results"]:
-        pooled, within = (f"{row[name]:6.3f} ({row[name] - row['truth']:+.3f})" for name in ("pooled", "within"))
-        print(f"{row['images']:6} {row['relation']:9.1f} {row['truth']:7.3f}  {pooled}  {within}")
+    print(report["unpredicted"])
 
 
 if __name__ == "__main__":

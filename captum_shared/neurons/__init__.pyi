@@ -1,5 +1,6 @@
 from .encoding import correlation, fit_readout
 from .noise import exclusions, noise_corrected, null_interval, reliability
+from .permutations import heldout_null_interval
 from .readout import LinearReadout
 from .validation import LayerChoice, cross_validated_prediction, heldout_correlation, ooc_correlation, select_layer
 
@@ -11,6 +12,7 @@ __all__ = [
     "exclusions",
     "fit_readout",
     "heldout_correlation",
+    "heldout_null_interval",
     "noise_corrected",
     "null_interval",
     "ooc_correlation",

@@ -25,6 +25,8 @@ from captum_shared.neurons.readout import LinearReadout
 Groups = Sequence[Any] | Array
 Labels = Shaped[np.ndarray, " image"]
 
+_ROUNDING = 1e-12
+
 FEWEST_IMAGES = 3
 """Fewest images to fit a neuron to, or to correlate: with two, every correlation is 1 or -1."""
 
@@ -129,8 +131,10 @@ def correlation(predicted: Array, recorded: ArrayT) -> Float64[ArrayT, " neuron"
             "Expected predicted and recorded responses of one shape (image, neuron), got "
             f"{first.shape} and {second.shape}: pass the same images and neurons in both."
         )
-    pairs = ((one[~np.isnan(other)], other[~np.isnan(other)]) for one, other in zip(first.T, second.T, strict=True))
-    return same_kind(np.array([_pearson(*pair) for pair in pairs]), recorded)
+    enough = (~np.isnan(second)).sum(axis=0) >= FEWEST_IMAGES
+    products = unit_columns(np.where(np.isnan(second), np.nan, first)) * unit_columns(second)
+    known = enough & ~np.isnan(products).all(axis=0)
+    return same_kind(np.where(known, np.clip(np.nansum(products, axis=0), -1, 1), np.nan), recorded)
 
 
 def group_labels(groups: Groups, n_images: int, *, fewest: int = 1) -> Labels:
@@ -162,6 +166,33 @@ def group_labels(groups: Groups, n_images: int, *, fewest: int = 1) -> Labels:
     return labels
 
 
+def unit_columns(responses: Numbers) -> Numbers:
+    """Centre the responses of every neuron and bring them to unit length, over the images recorded for it.
+
+    Args:
+        responses: (image, neuron), NaN where nothing was recorded.
+
+    Returns:
+        Numbers of the same shape, whose products sum to a correlation; NaN where nothing was recorded, and for neurons
+        whose responses do not vary.
+
+    Example:
+        >>> unit_columns(np.array([[1.0, 5.0], [np.nan, 5.0], [3.0, 5.0]])).round(4)
+        array([[-0.7071,     nan],
+               [    nan,     nan],
+               [ 0.7071,     nan]])
+    """
+    recorded = ~np.isnan(responses)
+    lowest = np.min(responses, axis=0, initial=np.inf, where=recorded)
+    highest = np.max(responses, axis=0, initial=-np.inf, where=recorded)
+    varying = highest - lowest > _ROUNDING * np.maximum(np.abs(lowest), np.abs(highest))  # as in varies
+    means = np.sum(responses, axis=0, where=recorded) / np.maximum(recorded.sum(axis=0), 1)
+    spans = np.where(varying, highest - lowest, np.nan)  # by which first, so that nothing under- or overflows
+    centered = (responses - means) / spans
+    units: Numbers = centered / np.sqrt(np.sum(centered**2, axis=0, where=recorded))
+    return units
+
+
 def varies(responses: Float64[np.ndarray, " image"]) -> bool:
     """Tell whether responses differ by more than the rounding of a mean does, 1e-12 of the largest.
 
@@ -175,20 +206,7 @@ def varies(responses: Float64[np.ndarray, " image"]) -> bool:
         >>> varies(np.array([0.3, 0.1 + 0.2])), varies(np.array([0.0, 1e-30]))
         (False, True)
     """
-    return bool(np.ptp(responses) > 1e-12 * np.abs(responses).max())
-
-
-def _pearson(first: Numbers, second: Numbers) -> float:
-    if len(first) < FEWEST_IMAGES or not (varies(first) and varies(second)):
-        return float("nan")
-    return float(np.clip(_unit(first) @ _unit(second), -1, 1))
-
-
-def _unit(responses: Numbers) -> Numbers:
-    """Responses centred and of unit length; scaled by their range first, so that nothing under- or overflows."""
-    centered = (responses - responses.mean()) / np.ptp(responses)
-    unit: Numbers = centered / np.linalg.norm(centered)
-    return unit
+    return bool(np.ptp(responses) > _ROUNDING * np.abs(responses).max())
 
 
 def _recorded_together(responses: Numbers, labels: Labels | None) -> list[tuple[npt.NDArray[np.bool_], list[int]]]:

@@ -67,6 +67,36 @@ def splits(n_images: int, cv: CV, groups: Groups | None, random_state: int | Non
     return folds
 
 
+def judged_folds(n_images: int, cv: CV, groups: Groups | None, random_state: int | None) -> list[Split]:
+    """Deal images as :func:`splits` does, into folds within which predictions can be judged.
+
+    Args:
+        n_images: as for :func:`splits`.
+        cv: as for :func:`splits`.
+        groups: as for :func:`splits`.
+        random_state: as for :func:`splits`.
+
+    Returns:
+        The folds.
+
+    Raises:
+        ValueError: as :func:`splits`, or if all folds hold out a single image.
+
+    Example:
+        >>> judged_folds(6, 6, None, 0)
+        Traceback (most recent call last):
+        ValueError: Expected 2 or more images held out in a fold, to correlate within it, got 1 in each of 6 folds: pass
+        a smaller cv, or correlate what cross_validated_prediction gives.
+    """
+    folds = splits(n_images, cv, groups, random_state)
+    if max(len(held_out) for _, held_out in folds) < 2:
+        raise ValueError(
+            f"Expected 2 or more images held out in a fold, to correlate within it, got 1 in each of {len(folds)} "
+            "folds: pass a smaller cv, or correlate what cross_validated_prediction gives."
+        )
+    return folds
+
+
 def check_held_out_once(folds: Iterable[Split], n_images: int) -> None:
     """Refuse folds that cannot be pooled.
 
@@ -85,7 +115,7 @@ def check_held_out_once(folds: Iterable[Split], n_images: int) -> None:
         raise ValueError(
             f"Expected each image to be held out in one fold, to pool the folds, got {np.sum(times == 0)} images held "
             f"out in none and {np.sum(times > 1)} in several: use a splitter such as KFold; heldout_correlation takes "
-            "any splitter with pooled=False."
+            "any splitter."
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, final
 
@@ -11,8 +12,8 @@ import torch
 from jaxtyping import Float64
 
 from captum_shared.neurons.arrays import Array, ArrayT, Numbers, as_matrix, same_kind
-from captum_shared.neurons.encoding import FEWEST_IMAGES, Groups, correlation, fit_readout, group_labels
-from captum_shared.neurons.folds import CV, Indices, Split, check_held_out_once, splits
+from captum_shared.neurons.encoding import Groups, correlation, fit_readout, group_labels, unit_columns
+from captum_shared.neurons.folds import CV, Indices, Split, check_held_out_once, judged_folds, splits
 from captum_shared.neurons.noise import exclusions
 from captum_shared.neurons.readout import LinearReadout
 
@@ -25,46 +26,42 @@ def heldout_correlation(
     groups: Groups | None = None,
     estimator: Any = None,
     random_state: int | None = 0,
-    pooled: bool = True,
 ) -> Float64[ArrayT, " neuron"]:
     r"""Correlate predicted and recorded responses on images held out from the fit, neuron by neuron.
 
-    The images are dealt into folds. A readout fitted to all folds but one predicts that one. ``pooled``, one
-    correlation is taken over the predictions of all folds; otherwise one within each fold, and their mean returned.
-    Each has a bias:
+    The images are dealt into folds. A readout fitted to all folds but one predicts that one:
 
-    - Pooled, a held-out fold with high responses leaves a low mean to the others, so a neuron that nothing predicts
-      has a correlation below zero, near :math:`-\sqrt{(\text{folds} - 1) / (\text{images} - 1)}` if its weights shrink
-      to nothing. It is no evidence for a negative relation, and fades as the features predict the neuron better.
-    - Within folds, such a neuron has a correlation of zero on average; a true correlation :math:`\rho` comes out too
-      small by a little more than :math:`\rho (1 - \rho^2) / 2m`, where m images are held out.
+    .. math:: r_k = \frac{\sum_F (m_F - 1) \, \rho(p_{Fk}, y_{Fk})}{\sum_F (m_F - 1)}
 
-    Measured with 10 folds of 100 images and 20 features (``benchmarks/heldout_bias.py``): of true correlations of 0,
-    0.37 and 0.74, pooled -0.22, 0.29 and 0.72, within folds 0.00, 0.35 and 0.72.
+    with :math:`\rho` the correlation of predicted with recorded responses to the :math:`m_F` images of fold F. Of a
+    neuron that nothing predicts it is zero on average, whatever the estimator: held-out responses know nothing of a fit
+    that has not seen them. (One correlation over the images of all folds would be below zero then, near
+    :math:`-\sqrt{(\text{folds} - 1) / (\text{images} - 1)}`: a fold with high responses leaves a low mean to the
+    others.) A true correlation :math:`\rho` comes out too small by about :math:`\rho (1 - \rho^2) / 2m`. What chance
+    alone gives is told by ``heldout_null_interval``; measured in ``benchmarks/heldout_bias.py``.
 
     Args:
         features: latent features :math:`f(x)`, (image, feature).
         responses: recorded responses :math:`y`, (image, neuron), or (image,) for one neuron; NaN where nothing was
             recorded.
-        cv: number of folds, from 2 to the number of images, or of groups, which are dealt at random; or any splitter of
-            scikit-learn, or its splits. Pooled, each image has to be held out once; within folds, a splitter may also
-            repeat itself.
+        cv: number of folds, from 2 to half the number of images, or to that of groups, which are dealt at random; or
+            any splitter of scikit-learn, or its splits, which may hold an image out several times, or never.
         groups: one label an image, such as the object it shows; images of one group are never split between fit and
             judgement, nor in the choice of a penalty, as in ``fit_readout``.
         estimator: as for ``fit_readout``; whatever it chooses by itself, such as a penalty, is chosen within the fit.
         random_state: how folds are dealt where ``cv`` is their number; a splitter has its own.
-        pooled: whether to correlate over the images of all folds, or within each fold.
 
     Returns:
         One correlation in [-1, 1] per neuron, in float64, as a tensor on the CPU or an array, as ``responses`` are; NaN
-        for neurons that ``exclusions`` names (silent, constant, recorded for fewer than half of the images or none) and
-        where the prediction is constant. Folds in which a neuron has no correlation are left out of its mean.
+        for neurons that ``exclusions`` names (silent, constant, recorded for fewer than half of the images or none).
+        Folds in which the responses are constant, or fewer than two are recorded, do not count; folds in which the
+        prediction is constant count as zero (choice).
 
     Raises:
         TypeError: if the estimator is not supported.
-        ValueError: if there are fewer images, or groups, than folds, ``cv`` splits a group or does not hold images out
-            as it has to, too few images are left to fit or to judge, a feature is not finite, a response is infinite,
-            or a shape does not fit.
+        ValueError: if there are fewer images, or groups, than folds, ``cv`` splits a group, no fold holds out two
+            images, too few images are left to fit, a feature is not finite, a response is infinite, or a shape does not
+            fit.
 
     Example:
         >>> features = torch.arange(12.0)[:, None]
@@ -73,21 +70,9 @@ def heldout_correlation(
 
     Held-out images of the preferred category, as in Lappe et al. (NeurIPS 2024, arXiv 2405.09827).
     """
-    recorded = as_matrix(responses, "responses", missing=True)
-    excluded = np.array([reason != "" for reason in exclusions(recorded)])
-    usable = np.where(excluded, np.nan, recorded)
-    folds = splits(len(usable), cv, groups, random_state)
-    if pooled:
-        predicted = cross_validated_prediction(features, usable, cv=folds, groups=groups, estimator=estimator)
-        return same_kind(correlation(predicted, usable), responses)
-    if max(len(held_out) for _, held_out in folds) < FEWEST_IMAGES:
-        raise ValueError(
-            f"Expected {FEWEST_IMAGES} or more images held out in a fold, to correlate within it, got fewer in each of "
-            f"{len(folds)}: pass a smaller cv, or pooled=True."
-        )
-    predictions = _predictions(features, usable, folds, groups, estimator)
-    within = [torch.from_numpy(correlation(predicted, usable[held_out])) for held_out, predicted in predictions]
-    return same_kind(torch.stack(within).nanmean(dim=0).numpy(), responses)
+    usable = judgeable(responses)
+    folds = judged_folds(len(usable), cv, groups, random_state)
+    return same_kind(mean_within(usable, predictions(features, usable, folds, groups, estimator))[0], responses)
 
 
 def cross_validated_prediction(
@@ -104,7 +89,8 @@ def cross_validated_prediction(
     Args:
         features: as for ``heldout_correlation``.
         responses: as for ``heldout_correlation``.
-        cv: as for ``heldout_correlation``, where it pools: each image has to be held out once.
+        cv: number of folds, a splitter or splits, as for ``heldout_correlation``, but each image has to be held out
+            once, and may be alone in its fold.
         groups: as for ``heldout_correlation``.
         estimator: as for ``heldout_correlation``.
         random_state: as for ``heldout_correlation``.
@@ -115,7 +101,7 @@ def cross_validated_prediction(
 
     Raises:
         TypeError: as for ``heldout_correlation``.
-        ValueError: as for ``heldout_correlation``.
+        ValueError: as for ``heldout_correlation``, and if an image is held out in no fold, or in several.
 
     Example:
         >>> features = torch.arange(12.0)[:, None]
@@ -126,7 +112,7 @@ def cross_validated_prediction(
     folds = splits(len(recorded), cv, groups, random_state)
     check_held_out_once(folds, len(recorded))
     together = np.empty(recorded.shape)
-    for held_out, predicted in _predictions(features, recorded, folds, groups, estimator):
+    for held_out, predicted in predictions(features, recorded, folds, groups, estimator):
         together[held_out] = predicted
     return same_kind(together, responses)
 
@@ -183,15 +169,14 @@ def select_layer(
 ) -> LayerChoice[ArrayT]:
     """Choose the layer of a network whose features predict held-out images best, on the mean over neurons.
 
-    All layers are judged on the same folds and over the same neurons: those that can be judged in any layer. Where a
-    layer's prediction is constant it explains nothing, and counts as zero (choice). The mean of the chosen layer is a
-    little optimistic, being the best of several: judge the choice on other images.
+    All layers are judged on the same folds and over the same neurons. The mean of the chosen layer is a little
+    optimistic, being the best of several: judge the choice on other images.
 
     Args:
         features: for each layer its latent features, (image, feature), such as ``LayerFeatures`` computes in one pass
             through the network.
         responses: as for ``heldout_correlation``.
-        cv: as for ``heldout_correlation``, where it pools.
+        cv: as for ``heldout_correlation``.
         groups: as for ``heldout_correlation``.
         estimator: as for ``heldout_correlation``.
         random_state: as for ``heldout_correlation``.
@@ -210,26 +195,59 @@ def select_layer(
     """
     if not features:
         raise ValueError("Expected the features of at least one layer, got none.")
-    folds = splits(len(responses), cv, groups, random_state)  # the same for all: a splitter may deal anew each time
+    folds = judged_folds(len(responses), cv, groups, random_state)  # the same for all: a splitter may deal anew
     correlations = {
         layer: heldout_correlation(values, responses, cv=folds, groups=groups, estimator=estimator)
         for layer, values in features.items()
     }
-    judged = torch.stack([torch.as_tensor(values) for values in correlations.values()])
-    usable = ~judged.isnan().all(dim=0)
-    if not usable.any():
+    means = {layer: float(torch.as_tensor(values).nanmean()) for layer, values in correlations.items()}
+    if any(math.isnan(mean) for mean in means.values()):
         raise ValueError(
-            "Expected at least one neuron with responses that vary, recorded for half of the images or more, and with "
-            "features that predict it, got none: see exclusions(responses)."
+            "Expected at least one neuron with responses that vary, recorded for half of the images or more, got none: "
+            "see exclusions(responses)."
         )
-    means = dict(zip(correlations, judged[:, usable].nan_to_num(nan=0.0).mean(dim=1).tolist(), strict=True))
     return LayerChoice(max(means, key=means.__getitem__), means, correlations)
 
 
-def _predictions(
-    features: Array, recorded: Numbers, folds: list[Split], groups: Groups | None, estimator: Any
+def judgeable(responses: Array) -> Numbers:
+    """Return the responses of the neurons that can be judged, and NaN for all others.
+
+    Args:
+        responses: (image, neuron), or (image,) for one neuron.
+
+    Returns:
+        Numbers along (image, neuron).
+
+    Raises:
+        ValueError: if a response is infinite, or the shape does not fit.
+
+    Example:
+        >>> judgeable(torch.tensor([[1.0, 0.0], [2.0, 0.0]]))
+        array([[ 1., nan],
+               [ 2., nan]])
+    """
+    recorded = as_matrix(responses, "responses", missing=True)
+    return np.where([reason != "" for reason in exclusions(recorded)], np.nan, recorded)
+
+
+def predictions(
+    features: Array, recorded: Numbers, folds: Iterable[Split], groups: Groups | None, estimator: Any
 ) -> Iterator[tuple[Indices, Numbers]]:
-    """Images held out, and what a readout fitted without them predicts for them, fold by fold."""
+    """Yield the images held out, and what a readout fitted without them predicts for them, fold by fold.
+
+    Args:
+        features: as for ``heldout_correlation``.
+        recorded: responses along (image, neuron).
+        folds: images to fit to and images held out.
+        groups: as for ``heldout_correlation``.
+        estimator: as for ``heldout_correlation``.
+
+    Yields:
+        Images held out, and their predictions along (image, neuron).
+
+    Raises:
+        ValueError: if features and responses are not of the same images, or a feature is not finite.
+    """
     inputs = as_matrix(features, "features")
     if len(inputs) != len(recorded):
         raise ValueError(
@@ -241,3 +259,32 @@ def _predictions(
         own = None if labels is None else labels[fitted]
         readout = fit_readout(inputs[fitted], recorded[fitted], estimator=estimator, groups=own)
         yield held_out, readout(torch.from_numpy(inputs[held_out])).numpy()
+
+
+def mean_within(recorded: Numbers, predicted: Iterable[tuple[Indices, Numbers]]) -> tuple[Numbers, Numbers]:
+    """Correlate predicted and recorded responses within each fold, and average.
+
+    Args:
+        recorded: responses along (image, neuron).
+        predicted: of :func:`predictions`.
+
+    Returns:
+        For each neuron the mean correlation of ``heldout_correlation``, and the degrees of freedom that it rests on:
+        the sum of the weights of the folds, by whose square root correlations of chance alone shrink.
+
+    Example:
+        >>> recorded = np.array([[1.0], [2.0], [3.0], [5.0], [4.0]])
+        >>> folds = [(np.arange(3), recorded[:3]), (np.arange(3, 5), np.array([[0.0], [1.0]]))]
+        >>> mean_within(recorded, folds)  # one of weight 2 and minus one of weight 1
+        (array([0.33333333]), array([3.]))
+    """
+    total, weights = np.zeros(recorded.shape[1]), np.zeros(recorded.shape[1])
+    for held_out, prediction in predicted:
+        own = recorded[held_out]
+        weight = np.maximum((~np.isnan(own)).sum(axis=0) - 1.0, 0.0)
+        responses, known = unit_columns(own), unit_columns(np.where(np.isnan(own), np.nan, prediction))
+        weight[np.isnan(responses).all(axis=0)] = 0
+        total += weight * np.clip((np.nan_to_num(responses) * np.nan_to_num(known)).sum(axis=0), -1, 1)
+        weights += weight
+    mean: Numbers = np.divide(total, weights, out=np.full_like(total, np.nan), where=weights > 0)
+    return mean, weights

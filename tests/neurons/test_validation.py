@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import within_folds
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA
-from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import ElasticNet, Lasso, LassoCV, Ridge, RidgeCV
 from sklearn.model_selection import (
     GroupKFold,
@@ -26,7 +26,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from toys import seeded, small_net, stable_name
 
-from captum_shared import LayerFeatures, fit_readout, heldout_correlation, ooc_correlation, select_layer
+from captum_shared import (
+    LayerFeatures,
+    fit_readout,
+    heldout_correlation,
+    heldout_null_interval,
+    ooc_correlation,
+    select_layer,
+)
 from captum_shared.neurons.encoding import correlation
 from captum_shared.neurons.validation import cross_validated_prediction
 
@@ -55,7 +62,7 @@ def test_equals_scikit_learn(estimator: object, seed: int) -> None:
     expected = cross_val_predict(copy.deepcopy(estimator), features, responses, cv=folds)
     given_estimator = None if estimator is DEFAULT else estimator
     result = heldout_correlation(features, responses, estimator=given_estimator, random_state=seed)
-    np.testing.assert_allclose(result, pearson(expected, responses), rtol=0, atol=1e-8)
+    np.testing.assert_allclose(result, within_folds(expected, responses, folds.split(features)), rtol=0, atol=1e-8)
     predicted = cross_validated_prediction(features, responses, estimator=given_estimator, random_state=seed)
     np.testing.assert_allclose(predicted, expected, rtol=1e-8)
 
@@ -66,17 +73,19 @@ def test_equals_scikit_learn_neuron_by_neuron(estimator: object) -> None:
     folds = KFold(4, shuffle=True, random_state=1)
     expected = [cross_val_predict(copy.deepcopy(estimator), features, one, cv=folds) for one in responses.T]
     result = heldout_correlation(features, responses, estimator=estimator, cv=4, random_state=1)
-    np.testing.assert_allclose(result, pearson(np.stack(expected, axis=1), responses), rtol=0, atol=1e-8)
+    means = within_folds(np.stack(expected, axis=1), responses, folds.split(features))
+    np.testing.assert_allclose(result, means, rtol=0, atol=1e-8)
 
 
 def test_equals_scikit_learn_with_groups() -> None:
     features, responses = recording()
     objects = np.array([f"object {index // 4}" for index in range(60)])
     folds = GroupKFold(5, shuffle=True, random_state=2)
-    expected = cross_val_predict(Ridge(), features, responses, cv=folds, groups=objects)
+    predicted = cross_val_predict(Ridge(), features, responses, cv=folds, groups=objects)
+    expected = within_folds(predicted, responses, folds.split(features, groups=objects))
     for groups in (objects, list(objects)):
         result = heldout_correlation(features, responses, estimator=Ridge(), cv=5, groups=groups, random_state=2)
-        np.testing.assert_allclose(result, pearson(expected, responses), rtol=0, atol=1e-8)
+        np.testing.assert_allclose(result, expected, rtol=0, atol=1e-8)
 
 
 SPLITTERS = [
@@ -95,54 +104,68 @@ def test_equals_scikit_learn_with_any_splitter(cv: Any) -> None:
     for random_state in (0, 1):  # the splitter has its own
         options = {"cv": cv, "estimator": Ridge(), "random_state": random_state}
         np.testing.assert_allclose(cross_validated_prediction(features, responses, **options), expected, rtol=1e-8)
-        result = heldout_correlation(features, responses, **options)
-        np.testing.assert_allclose(result, pearson(expected, responses), rtol=0, atol=1e-8)
+        if not isinstance(cv, LeaveOneOut):
+            result = heldout_correlation(features, responses, **options)
+            folds = cv if isinstance(cv, list) else cv.split(features)
+            np.testing.assert_allclose(result, within_folds(expected, responses, folds), rtol=0, atol=1e-8)
 
 
 def test_a_splitter_is_handed_the_groups() -> None:
     features, responses = recording()
     objects = np.array([f"object {index % 9}" for index in range(60)])
     for cv in (LeaveOneGroupOut(), GroupKFold(4)):
-        expected = cross_val_predict(Ridge(), features, responses, cv=cv, groups=objects)
+        predicted = cross_val_predict(Ridge(), features, responses, cv=cv, groups=objects)
+        expected = within_folds(predicted, responses, cv.split(features, groups=objects))
         result = heldout_correlation(features, responses, cv=cv, groups=objects, estimator=Ridge())
-        np.testing.assert_allclose(result, pearson(expected, responses), rtol=0, atol=1e-8)
+        np.testing.assert_allclose(result, expected, rtol=0, atol=1e-8)
     kept_together = PredefinedSplit(np.arange(60) % 3)  # does not ask for groups, and splits none
     expected = cross_val_predict(Ridge(), features, responses, cv=kept_together)
     result = heldout_correlation(features, responses, cv=kept_together, groups=objects, estimator=Ridge())
-    np.testing.assert_allclose(result, pearson(expected, responses), rtol=0, atol=1e-8)
+    np.testing.assert_allclose(result, within_folds(expected, responses, kept_together.split()), rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize(
     "cv", [KFold(4), RepeatedKFold(n_splits=5, n_repeats=3, random_state=1), ShuffleSplit(7, random_state=2)], ids=str
 )
-def test_the_mean_within_folds_equals_scikit_learn(cv: Any) -> None:
+def test_with_gaps_and_any_number_of_times_held_out(cv: Any) -> None:
     features, responses = recording()
     responses[3:20, 0] = np.nan
-    within = []
+    totals, weights = np.zeros(4), np.zeros(4)
     for fitted, held_out in cv.split(features):
         for neuron in range(4):
             seen = fitted[~np.isnan(responses[fitted, neuron])]
             judged = held_out[~np.isnan(responses[held_out, neuron])]
-            predicted = Ridge().fit(features[seen], responses[seen, neuron]).predict(features[judged])
-            enough = len(judged) >= 3
-            within.append(np.corrcoef(predicted, responses[judged, neuron])[0, 1] if enough else np.nan)
-    expected = np.nanmean(np.reshape(within, (-1, 4)), axis=0)
-    result = heldout_correlation(features, responses, cv=cv, estimator=Ridge(), pooled=False)
-    np.testing.assert_allclose(result, expected, rtol=0, atol=1e-8)
+            if len(judged) > 1:
+                predicted = Ridge().fit(features[seen], responses[seen, neuron]).predict(features[judged])
+                totals[neuron] += (len(judged) - 1) * np.corrcoef(predicted, responses[judged, neuron])[0, 1]
+                weights[neuron] += len(judged) - 1
+    result = heldout_correlation(features, responses, cv=cv, estimator=Ridge())
+    np.testing.assert_allclose(result, totals / weights, rtol=0, atol=1e-8)
 
 
-def test_within_folds_what_cannot_be_judged_is_nan() -> None:
+def test_folds_that_cannot_be_judged_do_not_count() -> None:
     features, responses = recording(n_neurons=5)
     responses[:, 1] = 0
     responses[:31, 2] = np.nan
-    responses[:10, 3] = 3  # constant in the first fold: left out of its mean
-    result = heldout_correlation(features, responses, cv=KFold(6), estimator=Ridge(), pooled=False)
+    responses[:10, 3] = 3  # constant in the first fold
+    result = heldout_correlation(features, responses, cv=KFold(6), estimator=Ridge())
     assert np.isnan(result).tolist() == [False, True, True, False, False]
     predicted = cross_val_predict(Ridge(), features, responses[:, 3], cv=KFold(6))
     within = [np.corrcoef(predicted[one], responses[one, 3])[0, 1] for one in np.arange(60).reshape(6, 10)[1:]]
     assert result[3] == pytest.approx(np.mean(within), abs=1e-8)
-    alone = heldout_correlation(features, responses[:, 4], cv=KFold(6), estimator=Ridge(), pooled=False)
+    alone = heldout_correlation(features, responses[:, 4], cv=KFold(6), estimator=Ridge())
     np.testing.assert_allclose(alone, result[4:], rtol=0, atol=1e-12)
+
+
+def test_folds_whose_prediction_is_constant_count_as_zero() -> None:
+    features, responses = recording(n_neurons=1)
+    features[:40] = 1  # nothing to fit to in the last of three folds
+    predicted = cross_val_predict(Ridge(), features, responses, cv=KFold(3))
+    last = np.corrcoef(predicted[40:, 0], responses[40:, 0])[0, 1] if np.ptp(predicted[40:]) else 0.0
+    assert np.ptp(predicted[:40]) < 30
+    result = heldout_correlation(features, responses, cv=KFold(3), estimator=Ridge())
+    assert result[0] == pytest.approx(last / 3, abs=1e-12)
+    assert heldout_correlation(0 * features, responses, cv=KFold(3), estimator=Ridge()).tolist() == [0]
 
 
 def test_equals_scikit_learn_with_gaps() -> None:
@@ -157,8 +180,8 @@ def test_equals_scikit_learn_with_gaps() -> None:
         for fitted, held_out in KFold(10, shuffle=True, random_state=0).split(features):
             fitted = fitted[seen[fitted]]
             predicted[held_out] = Ridge().fit(features[fitted], gaps[fitted, neuron]).predict(features[held_out])
-        expected = np.corrcoef(predicted[seen], gaps[seen, neuron])[0, 1]
-        assert result[neuron].item() == pytest.approx(expected, abs=1e-8)
+        folds = KFold(10, shuffle=True, random_state=0).split(features)
+        assert [result[neuron]] == pytest.approx(within_folds(predicted[:, None], gaps[:, [neuron]], folds), abs=1e-8)
 
 
 def test_images_of_one_group_are_never_split() -> None:
@@ -219,35 +242,23 @@ def test_a_neuron_that_answers_one_image_only_does_not_crash() -> None:
     assert np.isfinite(heldout_correlation(features, responses)).all()
 
 
-def test_the_biases_are_as_stated() -> None:
+@pytest.mark.parametrize("estimator", [None, Ridge(1e9), Ridge(0.1)], ids=stable_name)
+@pytest.mark.parametrize("skewed", [False, True])
+def test_of_neurons_that_nothing_predicts_the_correlation_is_zero_on_average(estimator: Any, skewed: bool) -> None:
     generator = np.random.default_rng(0)
     features, responses = generator.standard_normal((100, 20)), generator.standard_normal((100, 400))
-    sampling = 4 * 0.15 / np.sqrt(400)  # the correlations of 400 neurons have a standard deviation of 0.15
-    shrunk = heldout_correlation(features, responses, estimator=Ridge(1e9))
-    assert shrunk.mean() == pytest.approx(-np.sqrt(9 / 99), abs=sampling)
-    assert heldout_correlation(features, responses).mean() == pytest.approx(-0.22, abs=sampling)
-    for estimator in (None, Ridge(1e9)):
-        within = heldout_correlation(features, responses, estimator=estimator, pooled=False)
-        assert within.mean() == pytest.approx(0, abs=sampling)
-
-
-def test_shrunk_to_nothing_the_pooled_correlation_is_of_the_means_of_the_other_folds() -> None:
-    responses = np.random.default_rng(0).standard_normal((400, 200))
-    features = np.ones((400, 1))
-    predicted = cross_val_predict(DummyRegressor(), features, responses, cv=KFold(10, shuffle=True, random_state=0))
-    result = heldout_correlation(features, responses, estimator=Ridge())
-    np.testing.assert_allclose(result, pearson(predicted, responses), atol=1e-8)
-    assert result.mean() == pytest.approx(-np.sqrt(9 / 399), abs=0.01)
-    assert result.max() < 0
-    within = heldout_correlation(features, responses, estimator=Ridge(), pooled=False)
-    assert np.isnan(within).all()  # a prediction is constant within a fold
+    responses = np.exp(responses) if skewed else responses
+    result = heldout_correlation(features, responses, estimator=estimator)
+    assert result.mean() == pytest.approx(0, abs=4 * 0.15 / np.sqrt(400))  # their standard deviation is 0.15 or less
+    pooled = correlation(cross_validated_prediction(features, responses, estimator=estimator), responses)
+    assert pooled.mean() < result.mean()
 
 
 def test_three_images_are_enough_to_fit_and_to_judge() -> None:
     features, responses = recording(6)
     predicted = cross_val_predict(Ridge(), features, responses, cv=KFold(2))
     within = np.array([pearson(predicted[half], responses[half]) for half in (slice(3), slice(3, 6))])
-    result = heldout_correlation(features, responses, cv=KFold(2), estimator=Ridge(), pooled=False)
+    result = heldout_correlation(features, responses, cv=KFold(2), estimator=Ridge())
     np.testing.assert_allclose(result, within.mean(axis=0), rtol=0, atol=1e-8)
     features, responses = features[:4], responses[:4]
     expected = cross_val_predict(Ridge(), features, responses, cv=LeaveOneOut())
@@ -260,7 +271,8 @@ def test_tensors_in_tensors_out_and_arrays_in_arrays_out() -> None:
     readout = fit_readout(features, responses)
     for function in (
         heldout_correlation,
-        partial(heldout_correlation, pooled=False, cv=4),
+        partial(heldout_correlation, cv=4),
+        lambda first, second: heldout_null_interval(first, second, cv=3)[1],
         cross_validated_prediction,
         partial(ooc_correlation, readout),
         lambda first, second: correlation(first[:, :4], second),
@@ -290,8 +302,8 @@ def test_tensors_in_tensors_out_and_arrays_in_arrays_out() -> None:
         ),
         (
             20,
-            {"cv": LeaveOneOut(), "pooled": False},
-            "3 or more images held out in a fold, .* fewer in each of 20",
+            {"cv": LeaveOneOut()},
+            "2 or more images held out in a fold, .* got 1 in each of 20 folds",
         ),
     ],
 )
@@ -306,7 +318,7 @@ def test_too_few_images(n_images: int, arguments: dict[str, object], text: str) 
     [
         (
             {"cv": RepeatedKFold(n_splits=5, n_repeats=2)},
-            "got 0 images held out in none and 60 in several.*=False",
+            "got 0 images held out in none and 60 in several.*takes any splitter",
         ),
         (
             {"cv": ShuffleSplit(1, test_size=10)},
@@ -325,11 +337,14 @@ def test_too_few_images(n_images: int, arguments: dict[str, object], text: str) 
 @pytest.mark.usefixtures("as_installed")
 def test_folds_that_would_be_silently_wrong_are_refused(arguments: dict[str, Any], text: str) -> None:
     features, responses = recording()
-    for function in (cross_validated_prediction, heldout_correlation):
-        with pytest.raises(ValueError, match=text):
-            function(features, responses, **arguments)
     with pytest.raises(ValueError, match=text):
-        select_layer({"a": features}, responses, **arguments)
+        cross_validated_prediction(features, responses, **arguments)
+    if "held out in" not in text:  # within folds it does not matter how often an image is held out
+        for function in (heldout_correlation, heldout_null_interval):
+            with pytest.raises(ValueError, match=text):
+                function(features, responses, **arguments)
+        with pytest.raises(ValueError, match=text):
+            select_layer({"a": features}, responses, **arguments)
 
 
 def test_refusals() -> None:
@@ -395,24 +410,10 @@ def test_layers_are_compared_over_the_same_neurons() -> None:
     choice = select_layer(layers, responses, estimator=Lasso(1.0))
     assert np.isnan(choice.correlations["real"]).tolist() == [False, False, True]
     assert choice.means["real"] == pytest.approx(choice.correlations["real"][:2].mean().item())
-    assert choice.means["silent"] == pytest.approx(correlation_of_means(responses[:, :2]))
+    assert choice.correlations["silent"][:2].tolist() == [0, 0]  # a constant prediction explains nothing
+    assert choice.means["silent"] == 0
     assert choice.layer == "real"  # the first of equals
     assert list(choice.means) == list(layers)
-
-
-def correlation_of_means(responses: np.ndarray) -> float:
-    folds = KFold(10, shuffle=True, random_state=0)
-    predicted = cross_val_predict(DummyRegressor(), np.ones((len(responses), 1)), responses, cv=folds)
-    return correlation(predicted, responses).mean().item()
-
-
-def test_a_layer_whose_prediction_is_constant_counts_as_zero() -> None:
-    features = np.linspace(-1, 1, 12)[:, None]
-    responses = 3 * features
-    halves = PredefinedSplit(np.repeat([0, 1], 6))
-    choice = select_layer({"a": features, "b": 0 * features}, np.tile(responses[6:], (2, 1)), cv=halves)
-    assert np.isnan(choice.correlations["b"]).all()  # both halves have one mean
-    assert choice.means["b"] == 0
 
 
 def test_no_layer_can_be_chosen() -> None:
