@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,63 @@ ArrayT = TypeVar("ArrayT", Tensor, np.ndarray)
 Numbers = npt.NDArray[np.float64]
 
 
-def as_numbers(array: Array) -> Numbers:
+@runtime_checkable
+class Table(Protocol):
+    """Numbers that know names: a DataFrame or a Series of pandas or polars."""
+
+    def to_numpy(self) -> Any:
+        """The numbers alone."""
+
+
+def column_names(table: Any) -> tuple[str, ...] | None:
+    """Return the names of the columns of a table, as text.
+
+    Args:
+        table: a DataFrame or a Series, or numbers of any kind.
+
+    Returns:
+        One name per column; those of several levels are joined with blanks. None where there are no names.
+
+    Example:
+        >>> import pandas as pd
+        >>> column_names(pd.DataFrame({"A": [1.0], 7: [2.0]})), column_names(np.ones((1, 2)))
+        (('A', '7'), None)
+    """
+    if not isinstance(table, Table):
+        return None
+    columns = getattr(table, "columns", None)
+    if columns is None:
+        columns = [name for name in [getattr(table, "name", None)] if name not in (None, "")]
+    return tuple(" ".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in columns) or None
+
+
+def check_same_rows(features: Any, responses: Any) -> None:
+    """Refuse two tables with the same row labels in another order: rows are taken one after the other.
+
+    Args:
+        features: a DataFrame of pandas, or numbers of any kind.
+        responses: a DataFrame or a Series, or numbers of any kind.
+
+    Raises:
+        ValueError: if both have labels, the same ones, and they are in another order.
+
+    Example:
+        >>> import pandas as pd
+        >>> features, responses = pd.Series({"hand": 1, "cup": 2}), pd.Series({"cup": 2, "hand": 1})
+        >>> check_same_rows(features, responses)
+        Traceback (most recent call last):
+        ValueError: Expected features and responses with their rows in one order, got the same labels in another one:
+        write responses.loc[features.index].
+    """
+    one, other = (list(getattr(each, "index", [])) if isinstance(each, Table) else [] for each in (features, responses))
+    if one != other and len(one) == len(other) and set(one) == set(other):
+        raise ValueError(
+            "Expected features and responses with their rows in one order, got the same labels in another one: write "
+            "responses.loc[features.index]."
+        )
+
+
+def as_numbers(array: Array | Table) -> Numbers:
     """Return float64 numbers on the CPU.
 
     Args:
@@ -32,7 +88,7 @@ def as_numbers(array: Array) -> Numbers:
     return np.asarray(values, dtype=np.float64)
 
 
-def as_matrix(array: Array, name: str, *, missing: bool = False) -> Numbers:
+def as_matrix(array: Array | Table, name: str, *, missing: bool = False) -> Numbers:
     """Return float64 numbers along (image, neuron) or (image, feature), on the CPU.
 
     Args:

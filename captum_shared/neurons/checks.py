@@ -79,7 +79,7 @@ def checked_names(names: Sequence[str] | None, n_neurons: int) -> tuple[str, ...
     """Return one distinct name per neuron.
 
     Args:
-        names: the names; None for numbers.
+        names: the names, an array of them with one axis that is longer than 1; None for numbers.
         n_neurons: how many neurons there are.
 
     Returns:
@@ -95,11 +95,14 @@ def checked_names(names: Sequence[str] | None, n_neurons: int) -> tuple[str, ...
     """
     if names is None:
         return tuple(str(index) for index in range(n_neurons))
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    listed = [names] if isinstance(names, str) else list(names)
+    if isinstance(names, np.ndarray) and names.size == max(names.shape, default=0):
+        listed = names.reshape(-1).tolist()  # also of a column or a row, as other programs write lists
+    if isinstance(names, str) or not all(isinstance(name, str) for name in listed):
         raise TypeError(f"Expected neuron_names as a sequence of strings, got {names!r}.")
-    if len(names) != n_neurons:
-        raise ValueError(f"Expected {n_neurons} neuron_names, one per row of weight, got {len(names)}.")
-    repeated = sorted({name for name in names if list(names).count(name) > 1})
+    if len(listed) != n_neurons:
+        raise ValueError(f"Expected {n_neurons} neuron_names, one per row of weight, got {len(listed)}.")
+    repeated = sorted({name for name in listed if listed.count(name) > 1})
     if repeated:
         raise ValueError(f"Expected distinct neuron_names, got more than once: {', '.join(repeated)}.")
-    return tuple(names)
+    return tuple(str(name) for name in listed)

@@ -17,7 +17,16 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 
-from captum_shared.neurons.arrays import Array, ArrayT, Numbers, as_matrix, same_kind
+from captum_shared.neurons.arrays import (
+    Array,
+    ArrayT,
+    Numbers,
+    Table,
+    as_matrix,
+    check_same_rows,
+    column_names,
+    same_kind,
+)
 from captum_shared.neurons.estimators import folded
 from captum_shared.neurons.penalties import PENALTIES, grouped_penalties
 from captum_shared.neurons.readout import LinearReadout
@@ -32,8 +41,8 @@ FEWEST_IMAGES = 3
 
 
 def fit_readout(
-    features: Array,
-    responses: Array,
+    features: Array | Table,
+    responses: Array | Table,
     *,
     estimator: Any = None,
     center: bool = False,
@@ -59,7 +68,8 @@ def fit_readout(
         center: whether ``feature_mean`` of the readout is the mean of these features (recommended: latent features
             after a ReLU are all positive), of all images whether recorded or not, or zero, as in the paper. The
             prediction is the same.
-        neuron_names: one distinct name per neuron. Default: ``"0"``, ``"1"``, ...
+        neuron_names: one distinct name per neuron. Default: the columns of ``responses`` where it is a DataFrame,
+            otherwise ``"0"``, ``"1"``, ...
         groups: one label an image, such as the object it shows. Images of one group resemble each other, and a penalty
             that is judged by one of them while the others are fitted comes out too small. The default estimator keeps
             them together; a neuron recorded for one group only gets zero weights then. A ``GridSearchCV`` or
@@ -84,6 +94,8 @@ def fit_readout(
 
     The encoding model of Lappe et al. (NeurIPS 2024, arXiv 2405.09827); the paper does not centre.
     """
+    names = column_names(responses) if neuron_names is None else neuron_names
+    check_same_rows(features, responses)
     inputs, outputs = as_matrix(features, "features"), as_matrix(responses, "responses", missing=True)
     if len(inputs) != len(outputs) or len(inputs) < FEWEST_IMAGES:
         raise ValueError(
@@ -99,7 +111,7 @@ def fit_readout(
         own = None if labels is None else labels[images]
         unfitted = _default_estimator(shown, seen, own) if estimator is None else clone(estimator)
         weight[neurons], bias[neurons] = folded(_fitted(unfitted, shown, seen, own))
-    return LinearReadout(weight, bias, inputs.mean(axis=0) if center else None, neuron_names=neuron_names)
+    return LinearReadout(weight, bias, inputs.mean(axis=0) if center else None, neuron_names=names)
 
 
 def correlation(predicted: Array, recorded: ArrayT) -> Float64[ArrayT, " neuron"]:
