@@ -18,6 +18,7 @@ from captum_shared.recordings.formats.contents import WINDOW, Contents, Window
 from captum_shared.recordings.formats.identifiers import as_text
 from captum_shared.recordings.formats.presentations import Presentations
 from captum_shared.recordings.formats.spikes import Spikes
+from captum_shared.recordings.formats.units import check_intervals, check_spike_times, ragged_column
 
 _IDENTITY = ("stimulus_id", "image_id", "image_name", "frame", "stimulus_name")
 _OPTIONAL = {"phase": "phases", "repetition": "repetitions", "category": "categories", "filename": "filenames"}
@@ -55,8 +56,8 @@ def read_nwb(path: Path, window: Window = WINDOW) -> Contents:
 
     Raises:
         ImportError: without pynwb.
-        ValueError: if the window is empty, the file is damaged or has no spike times, or no table, or more than one,
-            says which image was shown.
+        ValueError: if the window is empty, the file is damaged or has no spike times, its spike times do not ascend or
+            do not fit their index, or no table, or more than one, says which image was shown.
     """
     if len(window) != 2 or not (np.isfinite(window).all() and window[0] < window[1]):
         raise ValueError(f"Expected a window (start, stop) in seconds after the onset, start < stop, got {window}.")
@@ -69,11 +70,14 @@ def read_nwb(path: Path, window: Window = WINDOW) -> Contents:
         units = _units(nwb.units) if "spike_times" in _names(nwb.units) else None
         subject = (nwb.subject.subject_id if nwb.subject else None) or ""
     presentations = _presented(columns, path)
+    onsets = presentations["start_time"].to_numpy(np.float64)
+    if np.isinf(onsets).any():
+        raise ValueError(f"Expected finite start_time of presentations in {path}, got infinity: correct the table.")
     if units is None:
         raise ValueError(f"Expected units with spike_times in {path}, got none: add the sorted spikes to the file.")
     labels = {name: tuple(presentations[column]) for column, name in _OPTIONAL.items() if column in presentations}
     return Presentations(
-        responses=_rates(units, presentations["start_time"].to_numpy(np.float64), window),
+        responses=_rates(units, onsets, window),
         stimulus_ids=tuple(presentations["stimulus_id"]),
         neuron_names=units.names,
         regions=units.regions,
@@ -135,7 +139,9 @@ def _names(table: Any) -> tuple[str, ...]:
 def _columns(table: Any) -> pd.DataFrame:
     """Onsets and the columns of interest, as text."""
     known = [name for name in (*_IDENTITY, *_OPTIONAL) if name in _names(table)]
-    return pd.DataFrame({"start_time": table["start_time"][:], **{name: as_text(table[name][:]) for name in known}})
+    return pd.DataFrame(
+        {"start_time": table["start_time"][:], **{name: as_text(table[name][:], name) for name in known}}
+    )
 
 
 def _presented(tables: dict[str, pd.DataFrame], path: Path) -> pd.DataFrame:
@@ -158,23 +164,30 @@ def _presented(tables: dict[str, pd.DataFrame], path: Path) -> pd.DataFrame:
 def _units(units: Any) -> _Units:
     columns = _names(units)
     name = next((column for column in _NAME if column in columns), "id")
-    region = next((as_text(units[column][:]) for column in _REGION if column in columns), None)
-    if region is None and "electrode_group" in columns:
-        region = tuple(group.location for group in units["electrode_group"][:])
-    elif region is None and "electrodes" in columns:
-        location = units["electrodes"].target.table["location"][:]
-        region = tuple(str(location[rows[0]]) if len(rows) else "" for rows in _ragged(units["electrodes"]))
-    return _Units(
-        names=as_text(units[name][:]),
-        regions=region or ("",) * len(units),
-        spike_times=_ragged(units["spike_times"]),
-        observed=_ragged(units["obs_intervals"]) if "obs_intervals" in columns else None,
-    )
+    names = as_text(units[name][:], name)
+    spike_times = ragged_column(units["spike_times"], len(names))
+    check_spike_times(spike_times, names)
+    observed = ragged_column(units["obs_intervals"], len(names)) if "obs_intervals" in columns else None
+    check_intervals(observed or [], names)
+    regions = _regions(units, columns, len(names))
+    if len(regions) != len(names):
+        raise ValueError(f"Expected one region for each of the {len(names)} units, got {len(regions)}.")
+    return _Units(names=names, regions=regions, spike_times=spike_times, observed=observed)
 
 
-def _ragged(column: Any) -> list[ndarray]:
-    """The entries of an indexed column, unit by unit."""
-    return np.split(np.asarray(column.target.data[:]), np.asarray(column.data[:-1], dtype=np.int64))
+def _regions(units: Any, columns: tuple[str, ...], n_units: int) -> tuple[str, ...]:
+    for column in _REGION:
+        if column in columns:
+            return as_text(units[column][:], column)
+    if "electrode_group" in columns:
+        return tuple(group.location for group in units["electrode_group"][:])
+    if "electrodes" not in columns:
+        return ("",) * n_units
+    location = as_text(units["electrodes"].target.table["location"][:], "location of the electrodes")
+    electrodes = ragged_column(units["electrodes"], n_units)
+    if any(((rows < 0) | (rows >= len(location))).any() for rows in electrodes):
+        raise ValueError(f"Expected electrodes of units among the {len(location)} there are, got others.")
+    return tuple(location[rows[0]] if len(rows) else "" for rows in electrodes)
 
 
 def _rates(
@@ -183,7 +196,7 @@ def _rates(
     starts, stops = onsets + window[0], onsets + window[1]
     rates = np.empty((len(onsets), len(units.names)))
     for unit, spike_times in enumerate(units.spike_times):
-        before_start, before_stop = np.searchsorted(np.sort(spike_times), [starts, stops])
+        before_start, before_stop = np.searchsorted(spike_times, [starts, stops])
         rates[:, unit] = (before_stop - before_start) / (window[1] - window[0])
         if units.observed is not None:
             begin, end = units.observed[unit].reshape(-1, 2).T
