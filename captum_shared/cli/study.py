@@ -50,6 +50,16 @@ def study(
     stimuli: Annotated[
         Path | None, typer.Option(help="CSV file with the columns stimulus_id, filename and category.")
     ] = None,
+    by_row: Annotated[
+        bool, typer.Option("--by-row", help="Match rows without identifiers to the rows of the CSV file, in order.")
+    ] = False,
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Leave out images whose file is missing.")
+    ] = False,
+    allow_outside: Annotated[
+        bool,
+        typer.Option("--allow-outside", help="Read images outside of the folder, where file names lead out of it."),
+    ] = False,
     window: Annotated[
         tuple[float, float], typer.Option(help="Seconds after onset in which spikes are counted (NWB only).")
     ] = (
@@ -89,7 +99,15 @@ def study(
     )
     _check_shown(show, settings)
     encoders = _encoders(model, weights or [], layer)
-    loaded = Recording.load(recording, images=images, stimuli=stimuli, window=window)
+    loaded = Recording.load(
+        recording,
+        images=images,
+        stimuli=stimuli,
+        window=window,
+        by_row=by_row,
+        skip_missing=skip_missing,
+        allow_outside=allow_outside,
+    )
     results: list[StudyResult] = []
     for name, file, cut in encoders:
         if cut == _AUTO:

@@ -26,11 +26,17 @@ from captum_shared.recordings.formats.contents import (
     check_axes,
     chosen,
 )
-from captum_shared.recordings.formats.identifiers import Choice, check_distinct, chosen_positions, first_ten
-from captum_shared.recordings.formats.image_files import image_files
+from captum_shared.recordings.formats.identifiers import (
+    Choice,
+    as_text,
+    check_distinct,
+    chosen_positions,
+    first_ten,
+)
+from captum_shared.recordings.formats.image_files import with_files
 from captum_shared.recordings.formats.named_arrays import as_numbers
-from captum_shared.recordings.formats.stimulus_table import StimulusTable
-from captum_shared.recordings.formats.table import format_of, read_contents, write_contents
+from captum_shared.recordings.formats.stimulus_table import described
+from captum_shared.recordings.formats.table import read_contents, write_contents
 from captum_shared.recordings.missing import nanmean
 
 
@@ -80,6 +86,8 @@ class Recording:
     )
 
     def __post_init__(self) -> None:
+        for name in ("stimulus_ids", "categories", "neuron_names", "regions", "subjects"):
+            object.__setattr__(self, name, as_text(getattr(self, name), name))
         for name in ("responses", "halves"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _read_only(as_numbers(getattr(self, name), name)))
@@ -99,6 +107,9 @@ class Recording:
         images: str | os.PathLike[str] | None = None,
         stimuli: str | os.PathLike[str] | None = None,
         window: Window = WINDOW,
+        by_row: bool = False,
+        skip_missing: bool = False,
+        allow_outside: bool = False,
     ) -> Recording:
         r"""Read a recording, and find its images.
 
@@ -118,6 +129,10 @@ class Recording:
                 ``paths`` then if none of the files is there.
             stimuli: the table of the images, a CSV file.
             window: seconds after the onset of an image in which spikes are counted, for formats of spikes.
+            by_row: whether the rows of a file without identifiers are those of the table, one after the other. Without
+                it such a file is refused.
+            skip_missing: whether images without a file are left out, with a warning. Without it they are an error.
+            allow_outside: whether file names may be absolute or lead out of ``images``.
 
         Returns:
             The recording.
@@ -125,8 +140,11 @@ class Recording:
         Raises:
             FileNotFoundError: if the recording, the table, the folder or some of the images are missing.
             ImportError: if the format needs a package that is not installed; the extra that has it is named.
-            ValueError: if the file is damaged or not what its extension tells, an identifier is unknown or repeated
-                (the first ten are listed), or a response is no number.
+            ValueError: if the file is damaged, cut short or not what its extension tells, an identifier is unknown or
+                repeated (the first ten are listed), or a response is no number.
+
+        Warns:
+            UserWarning: if images are left out, or a table of text has gaps, with the numbers.
 
         Example:
             >>> import tempfile
@@ -140,23 +158,19 @@ class Recording:
         source, folder = Path(path), None if images is None else Path(images)
         if folder is not None and not folder.is_dir():
             raise FileNotFoundError(f"Expected a folder of images, got no folder at {folder}: check the path.")
-        contents = read_contents(source, window)
-        if stimuli is None:
-            table = StimulusTable.beside(source, folder, namesake=not format_of(source).identified)
-        else:
-            table = StimulusTable.read(Path(stimuli))
-        named_from = source.parent
-        if table is not None:
-            contents, named_from = table.describe(contents), (table.source if table.filenames else source).parent
-        if contents.stimulus_ids is None:
-            raise ValueError(
-                f"Expected a table of the images of {source}, as it has no stimulus_id, got none: write "
-                f"{source.with_suffix('.csv')} with the columns stimulus_id,filename,category, or give stimuli=."
-            )
-        paths, categories = image_files(contents, folder, named_from)
-        known = {**attributes(contents), "categories": contents.categories or categories, "paths": paths}
+        contents, named_from = described(
+            read_contents(source, window),
+            source,
+            folder,
+            stimuli=None if stimuli is None else Path(stimuli),
+            by_row=by_row,
+        )
+        contents, paths = with_files(
+            contents, folder, named_from, skip_missing=skip_missing, allow_outside=allow_outside
+        )
+        known = {**attributes(contents), "categories": contents.categories or ("",) * contents.responses.shape[1]}
         del known["filenames"]
-        return cls(**known)
+        return cls(**known, paths=paths)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the recording to a file that :meth:`load` reads back to the last bit, all of it or nothing.

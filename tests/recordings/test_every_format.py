@@ -102,6 +102,8 @@ def write_npy(path: Path, rates: Recording) -> None:
 WRITERS: dict[str, Callable[[Path, Recording], None]] = {".npy": write_npy}
 UNTOLD = {".npy": {"neuron_names": ("0", "1"), "regions": ("", ""), "subjects": ("", "")}}
 """What of a recording a format cannot hold, as it is read."""
+OPTIONS = {".npy": {"by_row": True}}
+"""What has to be said to read a format."""
 
 
 def written(each: Format, path: Path, rates: Recording | None = None) -> Path:
@@ -122,9 +124,9 @@ def write_table(folder: Path) -> Path:
     return folder / "table.csv"
 
 
-def loaded_or_refused(file: Path, stimuli: Path) -> Recording | str:
+def loaded_or_refused(file: Path, stimuli: Path, **options: bool) -> Recording | str:
     try:
-        return Recording.load(file, stimuli=stimuli)
+        return Recording.load(file, stimuli=stimuli, **options)
     except ValueError as error:
         return str(error)
 
@@ -143,10 +145,11 @@ def cuts(content: bytes) -> list[int]:
 class TestEveryFormat:
     def test_a_recording_is_read_to_the_last_bit(self, tmp_path: Path, each: Format) -> None:
         expected = replace(sample(), **UNTOLD.get(each.extensions[0], {}))
+        options = OPTIONS.get(each.extensions[0], {})
         for number, extension in enumerate(each.extensions):
             file = written(each, tmp_path / f"{number}{extension}")
-            assert_same(Recording.load(file), expected)
-            assert_same(Recording.load(file.rename(file.with_suffix(extension.upper()))), expected)
+            assert_same(Recording.load(file, **options), expected)
+            assert_same(Recording.load(file.rename(file.with_suffix(extension.upper())), **options), expected)
 
     def test_a_truncated_file_is_refused_by_name(self, tmp_path: Path, each: Format) -> None:
         (tmp_path / "whole").mkdir()
@@ -165,7 +168,7 @@ class TestEveryFormat:
             folder = tmp_path / other.extensions[0]
             folder.mkdir()
             file = written(other, folder / f"r{other.extensions[0]}").rename(folder / f"other{each.extensions[0]}")
-            outcome = loaded_or_refused(file, write_table(folder))
+            outcome = loaded_or_refused(file, write_table(folder), **OPTIONS.get(other.extensions[0], {}))
             if isinstance(outcome, str):
                 assert f"other{each.extensions[0]}" in outcome
             else:

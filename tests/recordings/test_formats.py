@@ -29,12 +29,15 @@ def test_named_arrays(tmp_path, suffix):
                     file[name] = value
         return tmp_path / f"r.{suffix}"
 
-    loaded = Recording.load(write(responses=[[1, 2], [3, 4]], stimulus_id=[8, 7], extra=[[0]]))
+    loaded = Recording.load(write(responses=[[1, 2], [3, 4]], stimulus_id=[8, 7]))
     assert (loaded.stimulus_ids, loaded.neuron_names, loaded.regions) == (("8", "7"), ("0", "1"), ("", ""))
     np.testing.assert_array_equal(loaded.responses, [[[1.0, 2.0], [3.0, 4.0]]])
     for wrong, text in [
-        ({"Responses": [[1.0]], "stimulus_id": [1]}, r"Expected responses.* in .*got Responses, stimulus_id: rename"),
-        ({"other": [1.0]}, r"optionally .*category.*got other"),
+        (
+            {"Responses": [[1.0]], "stimulus_id": [1]},
+            r"Expected responses.* in .*got 'Responses', 'stimulus_id': rename 'Resp",
+        ),
+        ({"other": [1.0]}, r"optionally .*category.*, nothing else\) in .*got 'other': rename them, or leave the"),
         ({"responses": [1.0, 2.0], "stimulus_id": [1, 2]}, r"\(phase, image, neuron\), none .* got \(2,\)"),
         ({"responses": [[[[1.0]]]], "stimulus_id": [1]}, r"got \(1, 1, 1, 1\): average"),
         ({"responses": [[1.0, 2.0]], "stimulus_id": [1, 2]}, "Expected 1 stimulus_ids, one per image"),
@@ -46,16 +49,21 @@ def test_named_arrays(tmp_path, suffix):
                 Recording.load(write(**wrong))
 
 
-def test_numpy_rows_without_identifiers_are_those_of_the_table(tmp_path):
+def test_numpy_rows_without_identifiers_are_those_of_the_table_only_if_that_is_said(tmp_path):
     np.save(tmp_path / "r.npy", np.array([[1.0], [2.0]]))
-    with pytest.raises(ValueError, match=r"a table of the images of .*got none: write .*r.csv with the columns"):
-        Recording.load(tmp_path / "r.npy")
+    for options in ({}, {"by_row": True}):
+        with pytest.raises(
+            ValueError, match=r"stimulus_id in .*r.npy, as nothing else .*or write the table .*r.csv with"
+        ):
+            Recording.load(tmp_path / "r.npy", **options)
     (tmp_path / "r.csv").write_text("stimulus_id,filename,category\ncup,c.png,object\nhand,h.png,body\n")
-    loaded = Recording.load(tmp_path / "r.npy")
+    with pytest.raises(ValueError, match=r"stimulus_id in .*r.npy, to find .*r.csv, got none: .*say so \(by_row=True"):
+        Recording.load(tmp_path / "r.npy")
+    loaded = Recording.load(tmp_path / "r.npy", by_row=True)
     assert (loaded.stimulus_ids, loaded.mean.tolist()) == (("cup", "hand"), [[1.0], [2.0]])
     np.save(tmp_path / "r.npy", np.ones((3, 1)))
     with pytest.raises(ValueError, match=r"responses to the 2 images of .*r.csv, row by row, got 3 rows"):
-        Recording.load(tmp_path / "r.npy")
+        Recording.load(tmp_path / "r.npy", by_row=True)
 
 
 def test_numpy_objects_are_refused(tmp_path):

@@ -13,7 +13,7 @@ NAN = np.nan
 
 
 def csv(tmp_path: Path, content: str) -> Path:
-    (tmp_path / "r.csv").write_text(content)
+    (tmp_path / "r.csv").write_text(content if content.endswith("\n") else content + "\n")
     return tmp_path / "r.csv"
 
 
@@ -26,6 +26,9 @@ def test_a_long_table_by_hand(tmp_path):
 
 -2e-3,B,7,M1,IT,2,1,
 NaN,A,7,M1,V4,2,1,
+NA,B,007,M1,IT,2,1,
+,A,7,M1,V4,1,1,
+,B,7,M1,IT,1,1,
 """
     loaded = Recording.load(csv(tmp_path, content))
     assert (loaded.stimulus_ids, loaded.neuron_names) == (("007", "7"), ("A", "B"))
@@ -36,7 +39,8 @@ NaN,A,7,M1,V4,2,1,
 
 def test_rows_without_a_number_of_the_repetition_are_repetitions_in_their_order(tmp_path):
     rows = ["a,A,1", "a,B,10", "b,A,5", "a,A,2", "a,A,6", "a,B,20"]
-    loaded = Recording.load(csv(tmp_path, "\n".join(["stimulus_id,neuroid_id,response", *rows])))
+    with pytest.warns(UserWarning, match=r"rows for 3 of 4 responses \(2 stimulus_id x 2 neuroid_id\); the others are"):
+        loaded = Recording.load(csv(tmp_path, "\n".join(["stimulus_id,neuroid_id,response", *rows])))
     np.testing.assert_array_equal(loaded.responses, [[[3.0, 15.0], [5.0, NAN]]])
     np.testing.assert_array_equal(loaded.halves, [[[3.5, 10.0], [5.0, NAN]], [[2.0, 20.0], [NAN, NAN]]])
 
@@ -236,7 +240,7 @@ def test_an_assembly_says_the_same_as_a_long_table_to_the_last_bit(tmp_path):
     table = pd.DataFrame(values, columns=["x", "y", "z"]).assign(stimulus_id=identifiers, repetition=repetition)
     table = table.melt(["stimulus_id", "repetition"], var_name="neuroid_id", value_name="response")
     table.sample(frac=1.0, random_state=1).to_csv(tmp_path / "r.csv", index=False)
-    (tmp_path / "stimuli.csv").write_text("stimulus_id\n" + "\n".join(images))
+    (tmp_path / "stimuli.csv").write_text("\n".join(["stimulus_id", *images, ""]))
     one, other = Recording.load(tmp_path / "r.nc"), Recording.load(tmp_path / "r.csv")
     other = other.select(neurons=one.neuron_names)
     assert one.stimulus_ids == other.stimulus_ids == images

@@ -1,17 +1,22 @@
 """Tables of text in CSV files, every cell with its line."""
 
 import csv
-from collections.abc import Sequence
+import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
+
+from captum_shared.recordings.formats.cut_short import check_line_end
+from captum_shared.recordings.formats.identifiers import meant
 
 
 def read_csv(path: Path, required: Sequence[str], optional: Sequence[str]) -> pd.DataFrame:
     r"""Read the known columns of a CSV file as text, exactly as it is written: ``007`` stays ``"007"``.
 
     Args:
-        path: a comma-separated UTF-8 file whose first line names the columns; empty lines are skipped.
+        path: a comma-separated UTF-8 file whose first line names the columns, and whose last line ends; empty lines are
+            skipped.
         required: columns that have to be there.
         optional: columns that are read where they are there; others are left out.
 
@@ -19,8 +24,8 @@ def read_csv(path: Path, required: Sequence[str], optional: Sequence[str]) -> pd
         One row of strings per row of the file, without the blanks after commas; the index is the line in the file.
 
     Raises:
-        ValueError: if it is no such file, a column is missing or there twice, a row has too few or too many cells, or
-            there is no row.
+        ValueError: if it is no such file or was cut short, a column is missing or there twice, a row has too few or too
+            many cells, or there is no row.
 
     Example:
         >>> import tempfile
@@ -32,21 +37,22 @@ def read_csv(path: Path, required: Sequence[str], optional: Sequence[str]) -> pd
     """
     rows, lines = [], []
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True, skipinitialspace=True)
-            header = [name.strip() for name in next(reader, [])]
-            _check_header(path, header, required)
-            keep = [header.index(name) for name in (*required, *optional) if name in header]
-            for row in reader:
-                if not row:
-                    continue
-                if len(row) != len(header):
-                    raise ValueError(
-                        f"Expected {len(header)} cells in every line of {path}, got {len(row)} in line "
-                        f"{reader.line_num}: complete the file, or quote cells that contain commas."
-                    )
-                rows.append([row[column] for column in keep])
-                lines.append(reader.line_num)
+        text = path.read_bytes().decode("utf-8-sig")
+        check_line_end(text, path)
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+        header = [name.strip() for name in next(reader, [])]
+        _check_header(path, header, required, optional)
+        keep = [header.index(name) for name in (*required, *optional) if name in header]
+        for row in reader:
+            if not row:
+                continue
+            if len(row) != len(header):
+                raise ValueError(
+                    f"Expected {len(header)} cells in every line of {path}, got {len(row)} in line "
+                    f"{reader.line_num}: complete the file, or quote cells that contain commas."
+                )
+            rows.append([row[column] for column in keep])
+            lines.append(reader.line_num)
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"Expected a comma-separated UTF-8 file at {path}, got: {error}. Export it again.") from error
     if not rows:
@@ -54,14 +60,57 @@ def read_csv(path: Path, required: Sequence[str], optional: Sequence[str]) -> pd
     return pd.DataFrame(rows, columns=[header[column] for column in keep], index=lines, dtype=object)
 
 
-def _check_header(path: Path, header: list[str], required: Sequence[str]) -> None:
+def _check_header(path: Path, header: list[str], required: Sequence[str], optional: Sequence[str]) -> None:
     missing = [name for name in required if name not in header]
     repeated = sorted({name for name in header if header.count(name) > 1})
     if missing or repeated:
         raise ValueError(
             f"Expected the columns {', '.join(required)} once each in the first line of {path}, separated by commas, "
-            f"got {', '.join(header) or 'nothing'}: rename them."
+            f"got {_listed(header) or 'nothing'}: {_remedy(header, missing)}."
         )
+    check_columns(header, (*required, *optional), path)
+
+
+def check_columns(columns: Iterable[str], known: Sequence[str], path: Path) -> None:
+    """Refuse a column that nobody reads, but that is probably meant as one that is missing.
+
+    Args:
+        columns: of a table.
+        known: what is read.
+        path: the file it is from, for the message.
+
+    Raises:
+        ValueError: if a name is close to one of those.
+
+    Example:
+        >>> check_columns(["response", "Phases"], ["response", "phase"], Path("a.csv"))
+        Traceback (most recent call last):
+        ValueError: Expected the column phase of a.csv under this name, got 'Phases': rename it, or give it a name of
+        its own if it is something else.
+    """
+    own = set(columns)
+    for name, right in meant(sorted(own.difference(known)), [name for name in known if name not in own]).items():
+        raise ValueError(
+            f"Expected the column {right} of {path} under this name, got {name!r}: rename it, or give it a name of its "
+            "own if it is something else."
+        )
+
+
+def _remedy(header: list[str], missing: list[str]) -> str:
+    """What to do about a header: another table than this may have been meant."""
+    if "neuroid_id" not in missing or "stimulus_id" not in header:
+        close = meant(header, missing)
+        return ", ".join(f"rename {name!r} to {right}" for name, right in close.items()) or "rename them"
+    if {"filename", "category"} & {*header}:
+        return "this is a table of images, which belongs to a recording (stimuli=)"
+    return (
+        "write one response a row, in pandas with table.melt('stimulus_id', var_name='neuroid_id', "
+        "value_name='response')"
+    )
+
+
+def _listed(header: list[str]) -> str:
+    return ", ".join(header[:20]) + (f", ... ({len(header)} in all)" if len(header) > 20 else "")
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:

@@ -1,5 +1,7 @@
 """Identifiers and names out of files: always text, and listed shortly in messages."""
 
+import difflib
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
@@ -12,20 +14,57 @@ from numpy import ndarray
 Choice: TypeAlias = Sequence[str] | Sequence[int] | Sequence[bool] | ndarray
 
 
-def as_text(values: Iterable[Any]) -> tuple[str, ...]:
+def as_text(values: Iterable[Any], where: str = "names") -> tuple[str, ...]:
     """Every value as text: ``"007"`` stays, 7 and 7.0 become ``"7"``, bytes are UTF-8, a missing one is ``""``.
 
     Args:
-        values: identifiers or names as a file holds them.
+        values: identifiers or names as a file holds them; an array has one axis that is longer than 1.
+        where: what they are, and what they are in, for the message.
 
     Returns:
         One string per value.
 
+    Raises:
+        ValueError: if there is more than one axis, a value is no text or number, or not in UTF-8.
+
     Example:
         >>> as_text([b"hand", "007", 7.0, float("nan"), None])
         ('hand', '007', '7', '', '')
+        >>> as_text(np.array([["A"], ["B"]]))
+        ('A', 'B')
     """
-    return tuple(_as_text(value) for value in (values.tolist() if isinstance(values, np.ndarray) else values))
+    if isinstance(values, str | bytes):
+        raise ValueError(f"Expected a list of {where}, got the text {values!r}: write [{values!r}].")
+    if isinstance(values, np.ndarray):
+        if values.size != max(values.shape, default=1):
+            raise ValueError(
+                f"Expected {where} along one axis, got the shape {values.shape}: write one for each entry."
+            )
+        values = values.reshape(-1).tolist()
+    return tuple(_as_text(value, where) for value in values)
+
+
+def meant(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """What is probably meant by names that are almost right.
+
+    Args:
+        names: as they are written.
+        known: the right ones that are still missing.
+
+    Returns:
+        The right name for each that is close to one: in the plural, in capitals, or with another letter or two.
+
+    Example:
+        >>> meant(["stimulus_ids", "comment"], ["stimulus_id", "category"])
+        {'stimulus_ids': 'stimulus_id'}
+    """
+    plain = {re.sub("[^a-z0-9]", "", name.lower()): name for name in known}
+    close = {}
+    for name in names:
+        singular = re.sub("s$", "", re.sub("ies$", "y", re.sub("[^a-z0-9]", "", str(name).lower())))
+        for match in difflib.get_close_matches(singular, plain, n=1, cutoff=0.8):
+            close[str(name)] = plain[match]
+    return close
 
 
 def first_ten(names: Iterable[str]) -> str:
@@ -134,11 +173,17 @@ def chosen_positions(choice: Choice | None, names: tuple[str, ...], axis: str) -
     return np.array([index[name] for name in chosen.tolist()], dtype=np.int64)
 
 
-def _as_text(value: Any) -> str:
+def _as_text(value: Any, where: str) -> str:
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, list | tuple | dict | set | ndarray):
+        raise ValueError(f"Expected {where} with one text or number in each entry, got {value!r}: write its text.")
     if value is None or value is pd.NA or value != value:
         return ""
     if isinstance(value, bytes):
-        return value.decode("utf-8")
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"Expected {where} in UTF-8, got {value!r}: write them as UTF-8.") from error
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)

@@ -11,7 +11,8 @@ from numpy import ndarray
 
 from captum_shared.recordings.formats.access import opened
 from captum_shared.recordings.formats.contents import WINDOW, Contents, Window
-from captum_shared.recordings.formats.csv_files import read_csv, write_csv
+from captum_shared.recordings.formats.csv_files import check_columns, read_csv, write_csv
+from captum_shared.recordings.formats.cut_short import check_complete
 from captum_shared.recordings.formats.identifiers import as_text
 from captum_shared.recordings.formats.presentations import Presentations, check_once, one_each
 
@@ -35,9 +36,12 @@ def read_long_csv(path: Path, window: Window = WINDOW) -> Contents:
     Returns:
         The means over repetitions, images and neurons in the order of their first row.
 
+    Warns:
+        UserWarning: if some image has no row for some neuron in some phase, with the numbers.
+
     Raises:
-        ValueError: if it is no such file, a response is no number (with its line), a repetition is there twice, or
-            a neuron has two regions or subjects.
+        ValueError: if it is no such file or was cut short, a response is no number (with its line), a repetition is
+            there twice, or a neuron has two regions or subjects.
 
     Example:
         >>> import tempfile
@@ -47,11 +51,14 @@ def read_long_csv(path: Path, window: Window = WINDOW) -> Contents:
         array([[[1.5]]])
     """
     table = read_csv(path, _REQUIRED, _OPTIONAL)
-    return _presentations(table, _parsed(table["response"], path)).averaged()
+    responses = _parsed(table["response"], path)
+    presentations = _presentations(table, responses)
+    check_complete(_told_apart(table), path)
+    return presentations.averaged()
 
 
 def read_parquet(path: Path, window: Window = WINDOW) -> Contents:
-    """Read a Parquet file with the columns of :func:`read_long_csv`.
+    """Read a Parquet file with the columns of :func:`read_long_csv`, some of which pandas may call its index.
 
     Args:
         path: the file.
@@ -69,14 +76,17 @@ def read_parquet(path: Path, window: Window = WINDOW) -> Contents:
     with opened(path, "Parquet"):
         names = parquet.read_schema(path).names
         columns = [name for name in (*_REQUIRED, *_OPTIONAL) if name in names]
-        table = parquet.read_table(path, columns=columns, partitioning=None).to_pandas()
+        table = parquet.read_table(path, columns=columns, partitioning=None).to_pandas(ignore_metadata=True)
+    check_columns(names, (*_REQUIRED, *_OPTIONAL), path)
     missing = [name for name in _REQUIRED if name not in columns]
     if missing or not len(table):
         raise ValueError(
             f"Expected the columns {', '.join(_REQUIRED)} and at least one row in {path}, got {len(table)} rows of "
             f"{', '.join(names) or 'nothing'}: rename them."
         )
-    text = pd.DataFrame({name: as_text(table[name]) for name in columns if name != "response"}, dtype=object)
+    text = pd.DataFrame(
+        {name: as_text(table[name], f"{name} in {path}") for name in columns if name != "response"}, dtype=object
+    )
     text.index += 1
     numeric = pd.api.types.is_numeric_dtype(table["response"])
     cells = table["response"].set_axis(text.index)
@@ -122,16 +132,22 @@ def _parsed(cells: pd.Series, path: Path) -> Float64[ndarray, " row"]:
     return numbers
 
 
+def _told_apart(table: pd.DataFrame) -> pd.DataFrame:
+    """What tells the rows apart; repetitions without a number are counted in the order of the rows."""
+    rows = table[[name for name in ("phase", "stimulus_id", "repetition", "neuroid_id") if name in table]]
+    if "repetition" in rows:
+        return rows
+    return rows.assign(repetition=rows.groupby(list(rows), sort=False).cumcount().astype(str))
+
+
 def _presentations(table: pd.DataFrame, responses: Float64[ndarray, " row"]) -> Presentations:
     """Rows of one image, phase and repetition become one presentation."""
     neuron, names = pd.factorize(table["neuroid_id"])
-    shown = [name for name in ("phase", "stimulus_id", "repetition") if name in table]
-    if "repetition" in table:
-        check_once(table[[*shown, "neuroid_id"]])
-    else:
-        again = table.groupby([*shown, "neuroid_id"], sort=False).cumcount().astype(str)
-        table, shown = table.assign(repetition=again), [*shown, "repetition"]
-    presentation = table.groupby(shown, sort=False).ngroup().to_numpy()
+    rows = _told_apart(table)
+    check_once(rows)
+    shown = [name for name in rows if name != "neuroid_id"]
+    table = table.assign(repetition=rows["repetition"])
+    presentation = rows.groupby(shown, sort=False).ngroup().to_numpy()
     matrix = np.full((presentation.max() + 1, len(names)), np.nan)
     matrix[presentation, neuron] = responses
     first = table.iloc[np.unique(presentation, return_index=True)[1]]

@@ -12,7 +12,7 @@ from jaxtyping import Float64
 from numpy import ndarray
 
 from captum_shared.recordings.formats.contents import Contents, attributes
-from captum_shared.recordings.formats.identifiers import as_text
+from captum_shared.recordings.formats.identifiers import as_text, first_ten, meant
 
 NAMES: dict[str, str] = {each.name: each.metadata["name"] for each in fields(Contents)}
 """What files call each attribute of their contents."""
@@ -27,7 +27,7 @@ def from_arrays(arrays: Mapping[str, Any], path: Path, *, required: Sequence[str
     Args:
         arrays: ``responses`` (image, neuron) or (phase, image, neuron), and any of ``stimulus_id``, ``category``,
             ``filename`` (one per image), ``neuroid_id``, ``region``, ``subject`` (one per neuron) and ``halves``
-            (2, image, neuron). Others are left out, and may be None.
+            (2, image, neuron). The values of others may be None.
         path: the file they are from, for messages.
         required: names that have to be there.
 
@@ -35,19 +35,13 @@ def from_arrays(arrays: Mapping[str, Any], path: Path, *, required: Sequence[str
         What they say; neurons without names are called ``"0"``, ``"1"``, ...
 
     Raises:
-        ValueError: if one is missing, is not made of numbers, or does not fit.
+        ValueError: if one is missing or unknown, is not made of numbers, or does not fit.
 
     Example:
         >>> from_arrays({"responses": np.ones((2, 3))}, Path("a.npz"), required=["responses"]).neuron_names
         ('0', '1', '2')
     """
-    missing = [name for name in required if name not in arrays]
-    if missing:
-        optional = [name for name in NAMES.values() if name not in required]
-        raise ValueError(
-            f"Expected {', '.join(required)} (and optionally {', '.join(optional)}) in {path}, got "
-            f"{', '.join(sorted(arrays)) or 'nothing'}: rename them."
-        )
+    _check_names([*arrays], path, required)
     responses = as_numbers(arrays["responses"], f"responses in {path}")
     responses = responses[None] if responses.ndim == 2 else responses
     if responses.ndim != 3 or responses.size == 0:
@@ -63,7 +57,7 @@ def from_arrays(arrays: Mapping[str, Any], path: Path, *, required: Sequence[str
         "subjects": ("",) * n_neurons,
     }
     text = {
-        attribute: as_text(np.atleast_1d(arrays[name]))
+        attribute: as_text(np.atleast_1d(arrays[name]), f"{name} in {path}")
         for attribute, name in NAMES.items()
         if name in arrays and len(AXES[name]) == 1
     }
@@ -100,3 +94,17 @@ def as_numbers(array: Any, where: str) -> Float64[ndarray, "..."]:
     if values.dtype.kind not in "fiub":
         raise ValueError(f"Expected numbers as {where}, got values of the type {values.dtype}: write float64.")
     return values.astype(np.float64)
+
+
+def _check_names(names: Sequence[str], path: Path, required: Sequence[str]) -> None:
+    """Refuse names that nobody reads: what they hold would be missing in silence."""
+    if set(required) <= set(names) <= set(NAMES.values()):
+        return
+    optional = [name for name in NAMES.values() if name not in required]
+    unknown = sorted(set(names).difference(NAMES.values()))
+    close = meant(unknown, [name for name in NAMES.values() if name not in names])
+    renamed = ", ".join(f"rename {name!r} to {right}" for name, right in close.items())
+    raise ValueError(
+        f"Expected {', '.join(required)} (and optionally {', '.join(optional)}, nothing else) in {path}, got "
+        f"{first_ten(sorted(names)) if names else 'nothing'}: {renamed or 'rename them, or leave the others out'}."
+    )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from captum_shared.recordings.formats.access import opened
 from captum_shared.recordings.formats.contents import WINDOW, Contents, Window
@@ -76,7 +77,8 @@ def read_netcdf(path: Path, window: Window = WINDOW) -> Contents:
         raise ValueError(
             f"Expected version {_VERSION} of the format in {path}, got {dataset.attrs[_FORMAT]}: update captum-shared."
         )
-    arrays = {str(name): dataset[name].values for name in dataset.variables}
+    own = {str(name): variable for name, variable in dataset.variables.items() if name not in dataset.dims}
+    arrays = {name: _in_order(name, variable, path) if name in AXES else None for name, variable in own.items()}
     return from_arrays(arrays, path, required=["responses", "stimulus_id"])
 
 
@@ -103,6 +105,20 @@ def write_netcdf(path: Path, contents: Contents) -> None:
     dataset.to_netcdf(path, engine="h5netcdf")
 
 
+def _in_order(name: str, variable: Any, path: Path) -> ndarray:
+    """The values of one of our own arrays with its dimensions in our order, whatever theirs is."""
+    dimensions = tuple(_DIMENSIONS[axis] for axis in AXES[name])
+    if name == "responses" and "phase" not in variable.dims:
+        dimensions = dimensions[1:]
+    if sorted(dimensions) != sorted(variable.dims):
+        raise ValueError(
+            f"Expected {name} in {path} with the dimensions {', '.join(dimensions)}, got "
+            f"{', '.join(variable.dims) or 'none'}: name them so, or keep all of them when selecting."
+        )
+    values: ndarray = variable.transpose(*dimensions).values
+    return values
+
+
 def _presentations(dataset: Any, path: Path) -> Presentations:
     responses = as_numbers(_assembly(dataset, path).values, f"the assembly in {path}")
     n_neurons = responses.shape[1]
@@ -110,7 +126,7 @@ def _presentations(dataset: Any, path: Path) -> Presentations:
     def text(name: str, axis: str) -> tuple[str, ...] | None:
         for coordinate in _NAMES[name]:
             if coordinate in dataset.variables and dataset[coordinate].dims == (axis,):
-                return as_text(dataset[coordinate].values)
+                return as_text(dataset[coordinate].values, f"{coordinate} in {path}")
         return None
 
     stimulus_ids = text("stimulus_id", "presentation")

@@ -34,6 +34,7 @@ class Format:
         halves: whether a file can hold the means over odd and even repetitions.
         identified: whether every file says which images it is of. Otherwise that may stand in a CSV file of the same
             name.
+        sealed: whether a file that was cut short cannot be read, wherever it was cut.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Format:
     extra: str = "formats"
     halves: bool = True
     identified: bool = True
+    sealed: bool = True
 
     def require(self, work: str) -> None:
         """Import the packages that the format needs.
@@ -74,7 +76,7 @@ FORMATS = (
     Format("netCDF", (".nc", ".netcdf"), read_netcdf, write_netcdf, packages=("xarray", "h5netcdf")),
     Format("NumPy", (".npz",), read_numpy, write_numpy, identified=False),
     Format("NumPy", (".npy",), read_numpy, identified=False),
-    Format("CSV", (".csv",), read_long_csv, write_long_csv, halves=False),
+    Format("CSV", (".csv",), read_long_csv, write_long_csv, halves=False, sealed=False),
     Format("Parquet", (".parquet",), read_parquet, write_parquet, packages=("pyarrow",), halves=False),
     Format("HDF5", (".h5", ".hdf5"), read_hdf5, write_hdf5, packages=("h5py",)),
     Format("NWB", (".nwb",), read_nwb, write_spikes=write_nwb, packages=("pynwb",), extra="nwb"),
