@@ -32,7 +32,7 @@ ROOMS = {  # what each room may import from, besides itself; docs/architecture.m
 }
 ROOMS["figures"] = (*ROOMS,)
 ROOMS["cli"] = (*ROOMS,)
-GROUND = ("images", "_files", "_resuming")
+GROUND = ("images", "_files", "_occupied", "_record", "_resuming")
 LONGEST = 320
 
 
@@ -52,7 +52,7 @@ def module_of(path: Path, package: Path = PACKAGE) -> str:
 
 def room_of(module: str) -> str:
     first = module.split(".")[0]
-    return "ground" if first in GROUND else first
+    return "ground" if first in GROUND else "cli" if first == "__main__" else first
 
 
 def faces(package: Path) -> dict[str, str]:
@@ -128,7 +128,7 @@ def strangers(package: Path = PACKAGE) -> list[str]:
         used |= set(imports(stub.read_text(encoding="utf-8"), stub, package))
     ground = {module_of(path, package) for path in files_of(package) if path.parent == package}
     modules = {module_of(path, package) for path in files_of(package) if path.name != "__init__.py"}
-    return sorted(modules - used - (ground & set(GROUND)))
+    return sorted(modules - used - (ground & {*GROUND, "__main__"}))
 
 
 def layout_faults(package: Path) -> list[str]:

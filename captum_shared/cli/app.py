@@ -1,10 +1,10 @@
 """What all commands share."""
 
 import functools
+import signal
 from collections.abc import Callable
-from typing import Annotated, Any, TypeAlias
+from typing import Any
 
-import torch
 import typer
 
 app = typer.Typer(
@@ -14,14 +14,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-MethodNames: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--method",
-        help="Name of a method, again or with commas for more; recommended and paper by default.",
-    ),
-]
 
 
 def told(command: Callable[..., None]) -> Callable[..., None]:
@@ -38,6 +30,8 @@ def told(command: Callable[..., None]) -> Callable[..., None]:
     def wrapper(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
+        except KeyboardInterrupt:
+            raise typer.Exit(128 + signal.SIGINT) from None  # of which __main__ tells
         except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
             typer.echo(f"captum-shared: {error}", err=True)
             raise typer.Exit(2) from error
@@ -64,23 +58,3 @@ def listed(names: list[str] | None) -> list[str] | None:
 @app.callback()
 def _main() -> None:
     """What do two images share, for this neuron?"""
-
-
-def available(device: str) -> torch.device:
-    """Return the device of a name.
-
-    Args:
-        device: its name.
-
-    Returns:
-        The device.
-
-    Raises:
-        ValueError: if it is not available.
-    """
-    try:
-        return torch.zeros(1, device=device).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(
-            f"The device {device!r} is not available here ({str(error).splitlines()[0]}). Use --device cpu."
-        ) from error

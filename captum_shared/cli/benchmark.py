@@ -4,16 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 
-import torch
 import typer
 
-from captum_shared.cli.app import app, available, listed, told
-from captum_shared.encoders import EMBEDDED, LatentFeatures, encoder_by_name
-from captum_shared.evaluation import Extent, Task, grid_task, parts_task, run_benchmark, run_category_neurons
-from captum_shared.evaluation.tasks.grid import Half
-from captum_shared.evaluation.tasks.preferences import DEFAULT_METHODS
-from captum_shared.figures import preferences_figure, save_benchmark, save_figure
-from captum_shared.methods import Method, methods_by_name
+from captum_shared.cli.app import app, listed, told
+from captum_shared.cli.choices import Half
 
 Output: TypeAlias = Annotated[Path, typer.Option(help="Folder for results.json, the table and the figure.")]
 Names: TypeAlias = Annotated[
@@ -61,11 +55,16 @@ def parts(
 
     Example: captum-shared benchmark parts --output parts
     """
-    extent = _extent(pairs, controls, faithful, sanity)
+    from captum_shared.cli.networks import available
+    from captum_shared.cli.scored import extent_of, run_and_save
+    from captum_shared.evaluation import parts_task
+    from captum_shared.methods import methods_by_name
+
+    extent = extent_of(pairs, controls, faithful, sanity)
     _check_folder(output, resume=resume)
     compared, chosen_device = methods_by_name(listed(names)), available(device)
     task = parts_task(n_neurons=0 if without_neurons else 48, seed=seed, progress=True)
-    _run(task, compared, extent, output=output, resume=resume, device=chosen_device)
+    run_and_save(task, compared, extent, output=output, resume=resume, device=chosen_device)
 
 
 @benchmark.command()
@@ -94,15 +93,20 @@ def grid(
 
     Example: captum-shared benchmark grid --images photographs --model embedded --output grid
     """
-    extent = _extent(pairs, controls, faithful, sanity)
+    from captum_shared.cli.networks import available, encoder
+    from captum_shared.cli.scored import extent_of, run_and_save
+    from captum_shared.evaluation import grid_task
+    from captum_shared.methods import methods_by_name
+
+    extent = extent_of(pairs, controls, faithful, sanity)
     _check_folder(output, resume=resume)
     compared, chosen_device = methods_by_name(listed(names)), available(device)
     cuts: list[str | None] = list(layer) if layer else [None]
-    encoders = [_encoder(model, name, weights).to(chosen_device) for name in cuts]
+    encoders = [encoder(model, name, weights).to(chosen_device) for name in cuts]
     n_neurons = 0 if without_neurons else 12
     task = grid_task(images, encoders, half=half, n_neurons=n_neurons, seed=seed, progress=True)
     named = replace(task, settings={**task.settings, "model": model})
-    _run(named, compared, extent, output=output, resume=resume, device=chosen_device)
+    run_and_save(named, compared, extent, output=output, resume=resume, device=chosen_device)
 
 
 @benchmark.command()
@@ -123,18 +127,19 @@ def neurons(
 
     Example: captum-shared benchmark neurons --images photographs --model embedded --output neurons
     """
+    from captum_shared.cli.networks import available, encoder
+    from captum_shared.evaluation import run_category_neurons
+    from captum_shared.evaluation.tasks.preferences import DEFAULT_METHODS
+    from captum_shared.figures import preferences_figure, save_figure
+
     _check_folder(output, resume=False)
     chosen = listed(names) or list(DEFAULT_METHODS)
-    features = _encoder(model, layer, weights).to(available(device))
+    features = encoder(model, layer, weights).to(available(device))
     explained = run_category_neurons(
         features, images, names=chosen, seed=seed, settings={"model": model}, output=output
     )
     save_figure(preferences_figure(explained), output / "figure.png")
     typer.echo(f"Wrote results.json and figure.png to {output}.")
-
-
-def _extent(pairs: int, controls: int, faithful: int, sanity: int) -> Extent:
-    return Extent(pairs, *(min(each, pairs) for each in (controls, faithful, sanity)))
 
 
 def _check_folder(output: Path, *, resume: bool) -> None:
@@ -144,17 +149,3 @@ def _check_folder(output: Path, *, resume: bool) -> None:
             f"Expected a new or empty folder, but {output} holds something already: choose another, or go on with a "
             "benchmark by --resume."
         )
-
-
-def _encoder(model: str, layer: str | None, weights: str | None) -> LatentFeatures:
-    if weights is None and model != EMBEDDED:
-        raise ValueError(f"Name the weights of {model}: --weights DEFAULT for those of torchvision, or a file.")
-    return encoder_by_name(model, layer, weights=weights)
-
-
-def _run(
-    task: Task, compared: list[Method], extent: Extent, *, output: Path, resume: bool, device: torch.device
-) -> None:
-    task.similarity.to(device).to(memory_format=torch.channels_last)
-    result = run_benchmark(task, [*compared, *task.ceilings], extent=extent, output=output, resume=resume)
-    typer.echo(f"{save_benchmark(result, output)}\n\nWrote results.json, table.md and figure.png to {output}.")

@@ -2,17 +2,9 @@
 
 from typing import Annotated
 
-import torch
 import typer
 
 from captum_shared.cli.app import app, told
-from captum_shared.encoders import (
-    example_input,
-    last_layer_with_positions,
-    layer_outputs,
-    load_weights,
-    network_by_name,
-)
 
 
 @app.command(epilog="Example: captum-shared layers resnet18")
@@ -35,6 +27,16 @@ def layers(
     Layers with positions, in rows and columns, can be explained by the recommended method; of a layer that gives
     several tensors each is listed by the name to pick it by. The last line names the layer that is taken by default.
     """
+    import torch
+
+    from captum_shared.encoders import (
+        example_input,
+        last_layer_with_positions,
+        layer_outputs,
+        load_weights,
+        network_by_name,
+    )
+
     network, preprocess, file = network_by_name(model, weights)
     images = example_input(preprocess)
     if file is not None:

@@ -3,13 +3,14 @@
 import typer
 
 from captum_shared.cli.app import app, told
-from captum_shared.methods import DEFAULT_METHODS, LOOKS_AT, METHODS
 
 
 @app.command(epilog="Example: captum-shared methods")
 @told
 def methods() -> None:
     """List the methods: name, what it looks at, its cost in passes of both images through the network."""
+    from captum_shared.methods import DEFAULT_METHODS, LOOKS_AT, METHODS
+
     widths = max(map(len, METHODS)), max(len(method.title) for method in METHODS.values())
     for family, looks_at in LOOKS_AT.items():
         members = [method for method in METHODS.values() if method.family == family]

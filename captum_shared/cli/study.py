@@ -7,19 +7,10 @@ from typing import Annotated
 
 import typer
 
-from captum_shared.cli.app import app, available, told
-from captum_shared.encoders.by_name import EMBEDDED, encoder_by_name, layers_by_name
-from captum_shared.encoders.features import LatentFeatures
-from captum_shared.encoders.layers import LayerFeatures
-from captum_shared.encoders.pooling import Pool
-from captum_shared.figures.study import FigureFormat, write_figures
-from captum_shared.methods.registry import DEFAULT_METHODS
-from captum_shared.recordings.formats.table import EXTENSIONS
-from captum_shared.recordings.recording import Recording
+from captum_shared.cli.app import app, told
+from captum_shared.cli.choices import FigureFormat, Pool
+from captum_shared.recordings.formats.table import EXTENSIONS, WRITTEN
 from captum_shared.study.result import StudyResult
-from captum_shared.study.run import run_study
-from captum_shared.study.settings import StudySettings
-from captum_shared.synthetic.recording import RECORDING_FORMATS, simulate_recording
 
 _AUTO = "auto"
 
@@ -74,7 +65,7 @@ def study(
         list[str] | None,
         typer.Option(
             help="Method that makes maps, as of captum-shared methods; repeat it for more. "
-            f"{' and '.join(DEFAULT_METHODS)} by default."
+            "recommended and paper by default."
         ),
     ] = None,
     show: Annotated[
@@ -87,6 +78,16 @@ def study(
     figures: Annotated[FigureFormat, typer.Option(help="Format of the figures.")] = "png",
 ) -> None:
     """Explain a recording: which objects drive each neuron, what they resemble for it, and where."""
+    from captum_shared.cli.networks import available
+    from captum_shared.encoders.by_name import encoder_by_name, layers_by_name
+    from captum_shared.encoders.features import LatentFeatures
+    from captum_shared.encoders.layers import LayerFeatures
+    from captum_shared.figures.study import write_figures
+    from captum_shared.methods.registry import DEFAULT_METHODS
+    from captum_shared.recordings.recording import Recording
+    from captum_shared.study.run import run_study
+    from captum_shared.study.settings import StudySettings
+
     settings = StudySettings(
         preferred,
         strong,
@@ -97,7 +98,7 @@ def study(
         folds=folds,
         seed=seed,
     )
-    _check_shown(show, settings)
+    _check_shown(show, settings.methods)
     encoders = _encoders(model, weights or [], layer)
     loaded = Recording.load(
         recording,
@@ -138,7 +139,7 @@ def simulate(
     output: Annotated[Path, typer.Option(help="Folder for the images, the recording and the truth.")],
     file_format: Annotated[
         str,
-        typer.Option("--format", metavar="|".join(RECORDING_FORMATS), help="Format of the recording."),
+        typer.Option("--format", metavar="|".join(WRITTEN), help="Format of the recording."),
     ] = "nc",
     neurons: Annotated[int, typer.Option(min=1, help="Number of neurons, in two regions.")] = 96,
     creatures: Annotated[int, typer.Option(min=1, help="Number of images of the preferred category.")] = 400,
@@ -146,6 +147,8 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the images and the recording.")] = 0,
 ) -> None:
     """Simulate a recording in a drawn world, to try everything without data of one's own."""
+    from captum_shared.synthetic.recording import simulate_recording
+
     path = simulate_recording(
         output,
         format=file_format,
@@ -165,6 +168,8 @@ def _encoders(
     models: Sequence[str], weights: Sequence[str], layers: Sequence[str]
 ) -> list[tuple[str, str | None, str]]:
     """Model, weights and layer of each encoder."""
+    from captum_shared.encoders.by_name import EMBEDDED
+
     if len(layers) not in (1, len(models)):
         raise ValueError(f"Expected one --layer, or one for each of the {len(models)} models, got {len(layers)}.")
     trained = [model for model in models if model != EMBEDDED]
@@ -183,12 +188,11 @@ def _encoders(
     return encoders
 
 
-def _check_shown(show: str | None, settings: StudySettings) -> None:
+def _check_shown(show: str | None, methods: Sequence[str]) -> None:
     """Refuse to show what the study will not make, before it is made."""
-    if show is not None and show not in settings.methods:
+    if show is not None and show not in methods:
         raise ValueError(
-            f"Expected --show to name a method of the study ({', '.join(settings.methods)}), got {show!r}: add it by "
-            "--method."
+            f"Expected --show to name a method of the study ({', '.join(methods)}), got {show!r}: add it by --method."
         )
 
 

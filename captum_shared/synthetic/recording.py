@@ -17,10 +17,10 @@ from captum_shared.recordings.formats.contents import WINDOW
 from captum_shared.recordings.formats.presentations import Presentations
 from captum_shared.recordings.formats.spikes import Spikes
 from captum_shared.recordings.formats.stimulus_table import StimulusTable
-from captum_shared.recordings.formats.table import FORMATS, format_of, write_contents, write_spikes
+from captum_shared.recordings.formats.table import WRITTEN, format_of, write_contents, write_spikes
 from captum_shared.synthetic.world import FRESH, TRUTH, SimulatedWorld, draw_world, truth_of
 
-RECORDING_FORMATS = tuple(each.extensions[0][1:] for each in FORMATS if each.write or each.write_spikes)
+RECORDING_FORMATS = WRITTEN
 """The formats that a recording can be simulated in, by their extensions."""
 
 _DURATION = WINDOW[1] - WINDOW[0]

@@ -13,6 +13,8 @@ from PIL import Image
 from toy_photographs import draw_photographs
 from typer.testing import CliRunner, Result
 
+from captum_shared import evaluation
+from captum_shared._record import RECORD
 from captum_shared._resuming import versions
 from captum_shared.cli import app
 from captum_shared.encoders import encoder_by_name
@@ -48,7 +50,7 @@ def small_parts(**options: Any) -> Task:
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["captum_shared.cli.benchmark"], "parts_task", small_parts)
+        patch.setattr(evaluation, "parts_task", small_parts)
         yield
 
 
@@ -86,7 +88,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.usefixtures("as_installed")
 class TestCommand:
     def test_parts(self, finished: Path, tmp_path: Path) -> None:
-        assert sorted(contents(finished)) == ["figure.png", "results.json", "table.md"]
+        assert sorted(contents(finished)) == [RECORD, "figure.png", "results.json", "table.md"]
         result = written(finished)
         assert result["task"] == "parts"
         assert {method["name"]: method["family"] for method in result["methods"]} == {
@@ -192,7 +194,7 @@ class TestCommand:
         options = ["neurons", "--images", photographs, "--model", "embedded", "--output", tmp_path / "out"]
         result = command(*options, "--method", "random,neuron-saliency", "--seed", "2")
         assert result.exit_code == 0, result.output
-        assert sorted(contents(tmp_path / "out")) == ["figure.png", "results.json"]
+        assert sorted(contents(tmp_path / "out")) == [RECORD, "figure.png", "results.json"]
         names = ["random", "neuron-saliency"]
         expected = category_neurons(encoder_by_name("embedded", "features"), photographs, names=names, seed=2)
         assert written(tmp_path / "out") == {

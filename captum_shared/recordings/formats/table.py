@@ -86,6 +86,9 @@ FORMATS = (
 EXTENSIONS = tuple(extension for each in FORMATS for extension in each.extensions)
 """The extensions of the files that can be read."""
 
+WRITTEN = tuple(each.extensions[0][1:] for each in FORMATS if each.write or each.write_spikes)
+"""The formats that a recording can be written in, by their extensions."""
+
 
 def format_of(path: Path) -> Format:
     """The format that the extension of a file tells.

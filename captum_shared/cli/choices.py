@@ -1,0 +1,17 @@
+"""What options let one choose from, known without the rooms that it is for, which are slow to import."""
+
+from typing import Annotated, Literal, TypeAlias
+
+import typer
+
+Pool: TypeAlias = Literal["average", "max", "none", "class_token"]
+Half: TypeAlias = Literal["development", "report", "all"]
+FigureFormat: TypeAlias = Literal["png", "pdf", "svg"]
+
+MethodNames: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        help="Name of a method, again or with commas for more; recommended and paper by default.",
+    ),
+]

@@ -1,0 +1,164 @@
+"""What ``captum-shared explain`` computes with, prints and writes."""
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+import typer
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from captum_shared._files import write_atomically
+from captum_shared.attr.similarity import NeuronSimilarity
+from captum_shared.cli.pictures import Shown
+from captum_shared.encoders.features import LatentFeatures
+from captum_shared.encoders.photographs import latent_features
+from captum_shared.encoders.windows import local_scatter
+from captum_shared.figures import Candidate, explanation_panels, pair_figure, shared_totals, told_share
+from captum_shared.images import image_folder
+from captum_shared.neurons.readout import LinearReadout
+from captum_shared.study.pair import PairExplanation
+
+_FEWEST: Final = 10
+"""Photographs that tell the mean of features, at least."""
+
+
+def plain_similarity(
+    features: LatentFeatures, photographs: list[Path], center: Path | None
+) -> tuple[NeuronSimilarity, Float[Tensor, " reference"]]:
+    """Plain embedding similarity, centred by the photographs of a folder or those at hand; and cosines, uncentred.
+
+    The mean of few photographs is about what they share, so that nothing would be left of it.
+    """
+    with local_scatter(features) as scatter:
+        latent = latent_features(features, photographs)
+        known = latent if center is None else latent_features(features, image_folder(center)[0])
+    mean = known.mean(0)
+    if len(known) < _FEWEST:
+        mean = torch.zeros_like(mean)
+        warnings.filterwarnings("ignore", ".* needs features measured from their mean")
+        typer.echo(
+            f"Features are not centred, as {len(known)} photographs do not tell their mean: give --center FOLDER with "
+            f"{_FEWEST} or more of all sorts.",
+            err=True,
+        )
+    readout = LinearReadout.uniform(latent.shape[1], mean, scatter.mean).to(latent)
+    return NeuronSimilarity(features, readout), cosine_similarity(latent[:1], latent[1:])
+
+
+def chosen_neuron(readout: LinearReadout, neuron: str | None) -> int:
+    """Return the neuron that is asked for.
+
+    Args:
+        readout: the readout.
+        neuron: its name or number; None where there is only one.
+
+    Returns:
+        Its index.
+
+    Raises:
+        ValueError: if there is no such neuron, or there are several to choose from.
+    """
+    if neuron is not None:
+        return readout.neuron_index(int(neuron) if neuron.isdigit() and neuron not in readout.neuron_names else neuron)
+    if readout.n_neurons > 1:
+        names = ", ".join(readout.neuron_names[:10]) + (", ..." if readout.n_neurons > 10 else "")
+        raise ValueError(f"The readout has {readout.n_neurons} neurons ({names}): choose one with --neuron.")
+    return 0
+
+
+def print_similarities(explanation: PairExplanation, references: list[Path], seen_by: str) -> None:
+    """Print how similar every reference is, the most similar first, and how much the pair shares.
+
+    Args:
+        explanation: the pair.
+        references: the files of all references.
+        seen_by: who compares.
+    """
+    for index in explanation.similarities.argsort(descending=True).tolist():
+        chosen = "  <- chosen" if len(references) > 1 and index == explanation.reference else ""
+        similarity = float(explanation.similarities[index])
+        typer.echo(f"similarity {similarity:.4f} ({seen_by}) with {references[index]}{chosen}")
+    for each in explanation.explanations.values():
+        if each.shared is not None:
+            typer.echo(f"{each.method.title} ({each.method.name}): {told_share(float(each.shared[0]))}")
+
+
+def candidates_of(
+    explanation: PairExplanation, shown: Float[Tensor, "image 3 height width"], references: list[Path]
+) -> list[Candidate]:
+    """All references with their similarities, the most similar first; none where there is no choice."""
+    if len(references) == 1:
+        return []
+    return [
+        Candidate(
+            references[index].name,
+            shown[1 + index],
+            float(explanation.similarities[index]),
+            chosen=index == explanation.reference,
+        )
+        for index in explanation.similarities.argsort(descending=True).tolist()
+    ]
+
+
+def figure_of(
+    explanation: PairExplanation,
+    pair: Shown,
+    candidates: list[Candidate],
+    regions: Tensor | None,
+    *,
+    title: str,
+) -> Figure:
+    """Draw the pair under its maps.
+
+    Args:
+        explanation: the pair.
+        pair: as it is drawn.
+        candidates: the references to choose from.
+        regions: pixels to outline in image and reference, or None.
+        title: what stands above the figure.
+
+    Returns:
+        The figure.
+    """
+    panels = [
+        replace(panel, region=None if regions is None else regions[side])
+        for side, panel in enumerate(explanation_panels(explanation.explanations, pair.pictures, pair.titles))
+    ]
+    totals = shared_totals(explanation.explanations)
+    return pair_figure(panels[0], panels[1], title=title, shared=totals, candidates=candidates)
+
+
+def save_maps(explanation: PairExplanation, path: Path, image: Path, references: list[Path]) -> None:
+    """Write the attributions of a pair, and what is known of it, as arrays.
+
+    Args:
+        explanation: the pair.
+        path: the file.
+        image: the file of the image.
+        references: the files of all references.
+    """
+    maps: dict[str, Any] = {
+        f"{name}_{side}": one[0].cpu().numpy()
+        for name, each in explanation.explanations.items()
+        for side, one in zip(("image", "reference"), each.attributions, strict=True)
+    }
+    totals: dict[str, Any] = {
+        f"{name}_shared": float(each.shared[0])
+        for name, each in explanation.explanations.items()
+        if each.shared is not None
+    }
+    with write_atomically(path) as temporary:
+        np.savez_compressed(
+            temporary,
+            image=str(image),
+            reference=str(references[explanation.reference]),
+            similarity=float(explanation.similarities[explanation.reference]),
+            **totals,
+            **maps,
+        )

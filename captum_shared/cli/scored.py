@@ -1,0 +1,47 @@
+"""What ``captum-shared benchmark`` runs, prints and writes."""
+
+from pathlib import Path
+
+import torch
+import typer
+
+from captum_shared.evaluation import Extent, Task, run_benchmark
+from captum_shared.figures import save_benchmark
+from captum_shared.methods import Method
+
+
+def extent_of(pairs: int, controls: int, faithful: int, sanity: int) -> Extent:
+    """Tell how many pairs to use, and for what.
+
+    Args:
+        pairs: all of them.
+        controls: how many of these for intensity, like all that follow; more than all are all.
+        faithful: for deletion, insertion and infidelity.
+        sanity: for the sanity checks.
+
+    Returns:
+        The extent.
+
+    Example:
+        >>> extent_of(8, 64, 0, 0).controls
+        8
+    """
+    return Extent(pairs, *(min(each, pairs) for each in (controls, faithful, sanity)))
+
+
+def run_and_save(
+    task: Task, compared: list[Method], extent: Extent, *, output: Path, resume: bool, device: torch.device
+) -> None:
+    """Run a benchmark, print its table, and write all of its files.
+
+    Args:
+        task: the task.
+        compared: the methods.
+        extent: how many pairs.
+        output: the folder to write to.
+        resume: whether to go on with the benchmark that it holds.
+        device: what to compute on.
+    """
+    task.similarity.to(device).to(memory_format=torch.channels_last)
+    result = run_benchmark(task, [*compared, *task.ceilings], extent=extent, output=output, resume=resume)
+    typer.echo(f"{save_benchmark(result, output)}\n\nWrote results.json, table.md and figure.png to {output}.")

@@ -1,0 +1,65 @@
+"""How a command starts and is stopped: quickly, and with a sentence."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from captum_shared.cli import choices
+from captum_shared.encoders.pooling import Pool
+from captum_shared.evaluation.tasks.grid import Half
+from captum_shared.figures.study import FigureFormat
+
+SLOW = ("torch", "matplotlib", "captum", "sklearn", "scipy", "torchvision")
+COMMANDS = (
+    [],
+    *([name] for name in ("explain", "study", "simulate", "demo", "layers", "methods", "benchmark")),
+    *(["benchmark", name] for name in ("parts", "grid", "neurons")),
+)
+
+
+def test_help_imports_nothing_that_is_slow() -> None:
+    program = (
+        "import sys\n"
+        "from typer.testing import CliRunner\n"
+        "from captum_shared.cli import app\n"
+        f"for command in {COMMANDS!r}:\n"
+        "    result = CliRunner().invoke(app, [*command, '--help'])\n"
+        "    assert result.exit_code == 0 and 'Usage' in result.output, command\n"
+        f"print([name for name in {SLOW!r} if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_options_name_what_the_rooms_know() -> None:
+    for own, known in ((choices.Pool, Pool), (choices.Half, Half), (choices.FigureFormat, FigureFormat)):
+        assert get_args(own) == get_args(known)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_stopped_while_it_imports_says_so(number: signal.Signals, tmp_path: Path) -> None:
+    """The module that it imports tells that it is under way, and never ends."""
+    (tmp_path / "captum.py").write_text("print('importing', flush=True)\nwhile True:\n    pass\n")
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "captum_shared", "methods"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "importing\n"
+    time.sleep(0.05)
+    process.send_signal(number)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert told.strip().splitlines() == [
+        "captum-shared: stopped. What a study or a benchmark has done is kept: --resume goes on with it."
+    ]
