@@ -1,26 +1,35 @@
 """Folders of long work: what is done already survives an interruption, and nothing else is overwritten."""
 
+from __future__ import annotations
+
 import hashlib
 import importlib.metadata
+import io
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, final
+from types import TracebackType
+from typing import Any, Final, final
 
 import numpy as np
 from numpy import ndarray
 
-from captum_shared._files import write_atomically
+from captum_shared._files import half_written, sweep, write_atomically
+from captum_shared._occupied import LOCK, occupied
+from captum_shared._record import ASIDE, RECORD, Record, put_aside
 
-_PROGRESS = ".progress"
+_PROGRESS: Final = ".progress"
 
 
 @final
 class ResumableFolder:
-    """A folder with one piece of work, begun or finished.
+    """A folder with one piece of work, begun or finished, that one process at a time works on.
 
-    While the work goes on, its parts lie in a hidden folder in it; the file that the work ends with comes last.
+    While the work goes on, its parts lie in a hidden folder in it, each with its digest in its name; the file that the
+    work ends with comes last. What is damaged is put aside, named in a warning, and made anew.
 
     Args:
         path: the folder; made if absent.
@@ -28,36 +37,73 @@ class ResumableFolder:
         result: name of the file that the work ends with, JSON that holds the description in its ``settings`` and
             ``versions``.
         work: what messages call it.
+        files: names of the other files of the finished work.
         resume: whether to go on with the work that the folder holds.
 
     Attributes:
         path: the folder.
-        finished: whether the work in it is complete.
-
-    Raises:
-        NotADirectoryError: if there is a file at ``path``.
-        ValueError: if the folder holds other work or other files, or this work and ``resume`` is not set.
+        finished: whether the work in it is complete, and every file of it whole.
 
     Example:
         >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as path:
-        ...     folder = ResumableFolder(path, {"seed": 0}, result="sum.json")
+        >>> with tempfile.TemporaryDirectory() as path, ResumableFolder(path, {"seed": 0}, result="sum.json") as folder:
         ...     folder.once("part", lambda: {"sum": np.arange(5).sum()})["sum"]
         array(10)
     """
 
     def __init__(
-        self, path: str | Path, description: Mapping[str, Any], *, result: str, work: str = "work", resume: bool = False
+        self,
+        path: str | Path,
+        description: Mapping[str, Any],
+        *,
+        result: str,
+        files: Sequence[str] = (),
+        work: str = "work",
+        resume: bool = False,
     ) -> None:
         self.path = Path(path)
+        self.finished = False
         self._progress = self.path / _PROGRESS
-        self._result, self._work = result, work
-        self._check(json.loads(json.dumps(description)), resume=resume)
-        begun = self._progress / "description.json"
-        self.finished: bool = (self.path / result).exists() and not begun.exists()
-        if not self.finished:
-            with write_atomically(begun) as file:
-                file.write_text(json.dumps(description, indent=2), encoding="utf-8")
+        self._description: dict[str, Any] = json.loads(json.dumps(description))
+        self._result, self._files, self._work, self._resume = result, files, work, resume
+        self._held = ExitStack()
+
+    def __enter__(self) -> ResumableFolder:
+        """Take the folder for oneself.
+
+        Returns:
+            The folder.
+
+        Raises:
+            BlockingIOError: if another process works on it.
+            NotADirectoryError: if there is a file at ``path``.
+            ValueError: if the folder holds other work or other files, or this work and ``resume`` is not set.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise NotADirectoryError(
+                f"Expected a folder for the {self._work}, got the file {self.path}: choose another."
+            )
+        with ExitStack() as held:
+            held.enter_context(occupied(self.path))
+            self._record = Record(self.path)
+            self._check()
+            sweep(self.path)
+            sweep(self._progress)
+            if not self._record.description:
+                self._begin()
+            self.finished = all(map(self._record.intact, (*self._files, self._result)))
+            if self.finished:
+                self.clear()
+            elif self._result in self._record.names and not self._progress.exists():
+                self._tell_missing()
+            self._held = held.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Let others have the folder."""
+        self._held.close()
 
     def once(self, name: str, compute: Callable[[], Mapping[str, ndarray]]) -> dict[str, ndarray]:
         """Return arrays that are computed once and kept.
@@ -69,43 +115,50 @@ class ResumableFolder:
         Returns:
             The arrays by name.
         """
-        path = self.part(name)
-        if not path.exists():
-            arrays = compute()
-            with write_atomically(path) as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
-        with np.load(path) as kept:
-            return dict(kept)
+        kept = self._kept(name)
+        if kept is None:
+            content = io.BytesIO()
+            np.savez(content, **compute())  # type: ignore[arg-type]
+            with write_atomically(self._progress / f"{name}.{_digest(content.getvalue())}.npz") as file:
+                file.write_bytes(content.getvalue())
+            kept = _arrays(content.getvalue())
+        return kept
 
-    def part(self, name: str) -> Path:
-        """Return where a part of the work is kept.
+    def _kept(self, name: str) -> dict[str, ndarray] | None:
+        """A part of the work that is done and whole."""
+        for file in sorted(self._progress.glob(f"{name}.*.npz")):
+            content = file.read_bytes()
+            if file.name == f"{name}.{_digest(content)}.npz":
+                return _arrays(content)
+            put_aside(file, self._progress / ASIDE)
+        return None
 
-        Args:
-            name: of the part.
-
-        Returns:
-            The file, which exists if the part is done.
-        """
-        return self._progress / f"{name}.npz"
-
-    def add(self, name: str, write: Callable[[Path], None]) -> Path:
+    def add(self, name: str, write: Callable[[Path], object]) -> Path:
         """Write a file of the result once, whole or not at all.
 
         Args:
             name: of the file.
-            write: writes it to a path, if the file is not there.
+            write: writes it to a path, if the file is not there or damaged.
 
         Returns:
             The file.
         """
-        file = self.path / name
-        if not file.exists():
-            staged = self._progress / name
-            write(staged)
-            staged.replace(file)
-        return file
+        if not self._record.intact(name):
+            self._record.write(name, write)
+        return self.path / name
 
-    def finish(self, write: Callable[[Path], None]) -> None:
+    def holds(self, *names: str) -> bool:
+        """Tell whether files of the result are there and whole.
+
+        Args:
+            *names: of the files.
+
+        Returns:
+            Whether they are.
+        """
+        return all(map(self._record.intact, names))
+
+    def finish(self, write: Callable[[Path], object]) -> None:
         """Write the file that the work ends with, and clear away what was kept on the way.
 
         Args:
@@ -118,38 +171,63 @@ class ResumableFolder:
         """Clear away what was kept on the way."""
         shutil.rmtree(self._progress, ignore_errors=True)
 
-    def _check(self, description: Mapping[str, Any], *, resume: bool) -> None:
-        if self.path.exists() and not self.path.is_dir():
-            raise NotADirectoryError(
-                f"Expected a folder for the {self._work}, got the file {self.path}: choose another."
-            )
-        if not self.path.exists() or not any(self.path.iterdir()):
-            return
-        held = self._held()
+    def _check(self) -> None:
+        held = self._record.description or self._of_result()
         if held is None:
-            raise ValueError(
-                f"Expected an empty folder or one with this {self._work}, but {self.path} holds other files: choose "
-                "another."
-            )
+            if any(not self._own(entry) for entry in self.path.iterdir()):
+                raise ValueError(
+                    f"Expected an empty folder or one with this {self._work}, but {self.path} holds other files: "
+                    "choose another."
+                )
+            return
+        description = self._description
         different = sorted(name for name in {*held, *description} if held.get(name) != description.get(name))
         if different:
             raise ValueError(
                 f"{self.path} holds a different {self._work}: it differs in {', '.join(different)}. Choose another "
                 "output, or the same settings, inputs and package versions."
             )
-        if not resume:
+        if not self._resume:
             raise ValueError(f"{self.path} holds this {self._work} already: resume it, or choose another output.")
 
-    def _held(self) -> dict[str, Any] | None:
-        """The description of the work that the folder holds, begun or finished; None if there is none."""
-        begun, finished = self._progress / "description.json", self.path / self._result
-        file = begun if begun.exists() else finished
+    def _own(self, entry: Path) -> bool:
+        """Whether a file or folder is what is left of work that was killed before it had begun."""
+        left = entry.name in (LOCK, RECORD) or half_written(entry)
+        return left or (entry.name == _PROGRESS and entry.is_dir() and not any(entry.iterdir()))
+
+    def _begin(self) -> None:
+        """Write down what the work is; of a finished one that lost its record, the files are taken as they are."""
+        self._record.describe(self._description)
+        if self._of_result() is not None:
+            for name in (*self._files, self._result):
+                if (self.path / name).is_file():
+                    self._record.adopt(name)
+
+    def _tell_missing(self) -> None:
+        missing = [name for name in (*self._files, self._result) if not (self.path / name).exists()]
+        if missing:
+            warnings.warn(
+                f"{self.path} holds a finished {self._work}, but {', '.join(missing)} is missing: it is made anew.",
+                stacklevel=4,
+            )
+
+    def _of_result(self) -> dict[str, Any] | None:
+        """The description of the finished work that the folder holds; None if there is none."""
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-            held: dict[str, Any] = content if file is begun else {**content["settings"], **content["versions"]}
+            content = json.loads((self.path / self._result).read_text(encoding="utf-8"))
+            held: dict[str, Any] = {**content["settings"], **content["versions"]}
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return held
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _arrays(content: bytes) -> dict[str, ndarray]:
+    with np.load(io.BytesIO(content)) as kept:
+        return dict(kept)
 
 
 def digest(parts: Iterable[bytes]) -> str:

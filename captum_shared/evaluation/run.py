@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,6 @@ from numpy import ndarray
 from torch import Tensor
 from tqdm import tqdm
 
-from captum_shared._files import write_atomically
 from captum_shared._resuming import ResumableFolder, versions
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.features import LatentFeatures
@@ -99,24 +98,39 @@ def run_benchmark(
     """
     compared = methods_by_name(chosen)
     settings = {"task": task.name, **task.settings, **asdict(extent), "methods": [method.name for method in compared]}
-    folder = ResumableFolder(
-        output, {**settings, **versions(*PACKAGES)}, result=RESULT, work="benchmark", resume=resume
-    )
-    if folder.finished:
-        folder.clear()
-        finished: dict[str, Any] = json.loads((folder.path / RESULT).read_text(encoding="utf-8"))
-        return finished
+    described = {**settings, **versions(*PACKAGES)}
+    with ResumableFolder(output, described, result=RESULT, work="benchmark", resume=resume) as folder:
+        if not folder.finished:
+            parts = _parts(folder, task, compared, extent, progress=progress)
+            folder.finish(_writer(_result(task, compared, settings, parts)))
+    finished: dict[str, Any] = json.loads((folder.path / RESULT).read_text(encoding="utf-8"))
+    return finished
+
+
+def _parts(
+    folder: ResumableFolder, task: Task, compared: Sequence[Method], extent: Extent, *, progress: bool
+) -> list[Values]:
+    """The scores of all pairs, kept batch by batch."""
     parts: list[Values] = []
     with tqdm(total=extent.pairs, desc=task.name, unit="pair", disable=not progress) as bar:
         for start in range(0, extent.pairs, _BATCH):
             indices = range(start, min(start + _BATCH, extent.pairs))
             parts.append(folder.once(f"pairs_{start:05d}", partial(_scored, task, compared, indices, extent)))
             bar.update(len(indices))
+    return parts
+
+
+def _result(
+    task: Task, compared: Sequence[Method], settings: dict[str, Any], parts: Sequence[Values]
+) -> dict[str, Any]:
     entries = [_summary(method, parts) | _differences(method, compared, parts) for method in compared]
     ranked = sorted(entries, key=lambda entry: -(entry["scores"]["answer_largest"]["value"] or 0))
-    result = {"task": task.name, "settings": settings, "versions": versions(*PACKAGES), "methods": ranked}
-    folder.finish(lambda path: path.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8"))  # type: ignore[arg-type]
-    return result
+    return {"task": task.name, "settings": settings, "versions": versions(*PACKAGES), "methods": ranked}
+
+
+def _writer(result: dict[str, Any]) -> Callable[[Path], object]:
+    text = json.dumps(result, indent=2, allow_nan=False) + "\n"
+    return lambda path: path.write_text(text, encoding="utf-8")
 
 
 def run_category_neurons(
@@ -127,6 +141,7 @@ def run_category_neurons(
     seed: int = 0,
     settings: Mapping[str, Any],
     output: str | Path,
+    resume: bool = False,
 ) -> list[CategoryNeuron]:
     """Simulate neurons that prefer a category, explain what drives them, and write ``results.json``.
 
@@ -137,6 +152,7 @@ def run_category_neurons(
         seed: as of :func:`~captum_shared.evaluation.category_neurons`.
         settings: what else there is to tell of the network, ready for JSON.
         output: the folder to write to.
+        resume: whether ``output`` may hold the same already.
 
     Returns:
         The neurons. Written are ``task``, ``settings``, ``versions`` and ``neurons``, each as its ``as_dict`` has it.
@@ -144,12 +160,13 @@ def run_category_neurons(
     Raises:
         ValueError: as :func:`~captum_shared.evaluation.category_neurons`.
     """
-    neurons = category_neurons(features, images, names=names, seed=seed, progress=True)
     told = {**settings, "seed": seed, "layer": features.layer, "methods": list(names)}
-    entries = [neuron.as_dict() for neuron in neurons]
-    result = {"task": "neurons", "settings": told, "versions": versions(*PACKAGES), "neurons": entries}
-    with write_atomically(Path(output) / RESULT) as path:
-        path.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    described = {**told, **versions(*PACKAGES)}
+    with ResumableFolder(output, described, result=RESULT, work="benchmark", resume=resume) as folder:
+        neurons = category_neurons(features, images, names=names, seed=seed, progress=True)
+        entries = [neuron.as_dict() for neuron in neurons]
+        result = {"task": "neurons", "settings": told, "versions": versions(*PACKAGES), "neurons": entries}
+        folder.finish(_writer(result))
     return neurons
 
 

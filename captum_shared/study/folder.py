@@ -2,15 +2,20 @@
 
 import json
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy import ndarray
 
 from captum_shared._resuming import ResumableFolder
 from captum_shared.study.result import AXES, SIDES, PairResult, StudyResult
+
+STUDY: Final = "study.json"
+MAPS: Final = "maps.npz"
+READOUT: Final = "readout.safetensors"
 
 
 def packed(pairs: Iterable[PairResult], maps: ndarray) -> dict[str, ndarray]:
@@ -26,18 +31,16 @@ def packed(pairs: Iterable[PairResult], maps: ndarray) -> dict[str, ndarray]:
     return {"maps": maps, "pairs": np.array(json.dumps([asdict(pair) for pair in pairs]))}
 
 
-def kept_pairs(folder: ResumableFolder, neuron: int) -> tuple[PairResult, ...]:
+def pairs_in(kept: Mapping[str, ndarray]) -> tuple[PairResult, ...]:
     """Return the pairs of a neuron that is done.
 
     Args:
-        folder: where they are kept.
-        neuron: its index.
+        kept: what :func:`packed` made of them.
 
     Returns:
-        Its pairs.
+        The pairs.
     """
-    with np.load(folder.part(part_of(neuron))) as kept:
-        return tuple(PairResult(**pair) for pair in json.loads(str(kept["pairs"])))
+    return tuple(PairResult(**pair) for pair in json.loads(str(kept["pairs"])))
 
 
 def part_of(neuron: int) -> str:
@@ -69,8 +72,7 @@ def write_study(folder: ResumableFolder, result: StudyResult, pictures: Iterable
         explained = {neuron.name: index for index, neuron in enumerate(result.neurons) if neuron.pairs}
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for member, neuron in enumerate(explained.values()):
-                with np.load(folder.part(part_of(neuron))) as kept:
-                    _add(archive, f"maps/{member:05d}", kept["maps"])
+                _add(archive, f"maps/{member:05d}", folder.once(part_of(neuron), _gone)["maps"])
             names = []
             for member, (name, picture) in enumerate(pictures):
                 _add(archive, f"pictures/{member:05d}", picture)
@@ -81,6 +83,10 @@ def write_study(folder: ResumableFolder, result: StudyResult, pictures: Iterable
 
     folder.add(result.map_file.name, write_maps)
     folder.finish(result.save)
+
+
+def _gone() -> dict[str, ndarray]:
+    raise OSError("A part of the study went while it was put together: resume it.")
 
 
 def _add(archive: zipfile.ZipFile, name: str, array: ndarray) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from numpy import ndarray
@@ -19,9 +20,9 @@ from captum_shared.neurons.noise import null_interval
 from captum_shared.neurons.readout import LinearReadout
 from captum_shared.recordings.recording import Recording
 from captum_shared.study.experiment import Experiment, preferred_readout
-from captum_shared.study.folder import kept_pairs, packed, part_of, write_study
+from captum_shared.study.folder import MAPS, READOUT, STUDY, packed, pairs_in, part_of, write_study
 from captum_shared.study.layers import layer_correlations
-from captum_shared.study.result import NeuronResult, StudyResult
+from captum_shared.study.result import NeuronResult, PairResult, StudyResult
 from captum_shared.study.settings import PACKAGES, StudySettings, description
 
 
@@ -86,34 +87,44 @@ def run_study(
     """
     _check(recording, settings)
     described = description(recording, features, settings, model=model, pairs_of=pairs_of)
-    folder = ResumableFolder(
-        output, {**described, **versions(*PACKAGES)}, result="study.json", work="study", resume=resume
-    )
-    if folder.finished:
-        folder.clear()
-        return StudyResult.load(folder.path)
-    encoder, layers = _cut(folder, recording, features, settings, progress=progress)
-    experiment = _prepared(folder, recording, encoder, settings, progress=progress)
+    with ResumableFolder(
+        output, {**described, **versions(*PACKAGES)}, result=STUDY, files=(READOUT, MAPS), work="study", resume=resume
+    ) as folder:
+        if not folder.finished:
+            encoder, layers = _cut(folder, recording, features, settings, progress=progress)
+            experiment = _prepared(folder, recording, encoder, settings, progress=progress)
+            if not folder.holds(MAPS, STUDY):
+                _run(folder, experiment, described, layers=layers, pairs_of=pairs_of, progress=progress)
+            folder.clear()
+    return StudyResult.load(folder.path)
+
+
+def _run(
+    folder: ResumableFolder,
+    experiment: Experiment,
+    described: dict[str, Any],
+    *,
+    layers: dict[str, float],
+    pairs_of: StudyResult | None,
+    progress: bool,
+) -> None:
+    """Explain all neurons, and write maps and study."""
     neurons = experiment.neurons(folder.once("numbers", experiment.numbers))
     same = {} if pairs_of is None else {neuron.name: neuron for neuron in pairs_of.included}
     for index, neuron in enumerate(tqdm(neurons, desc="maps", unit="neuron", disable=not progress)):
         if not neuron.excluded:
-            _explain(folder, experiment, index, same.get(neuron.name))
+            neurons[index] = replace(neuron, pairs=_explained(folder, experiment, index, same.get(neuron.name)))
     result = StudyResult(
         settings=described,
         versions=versions(*PACKAGES),
-        seed=settings.seed,
+        seed=experiment.settings.seed,
         null_interval=null_interval(int(experiment.preferred.sum())),
         ooc_null_interval=null_interval(int((~experiment.preferred).sum())),
-        neurons=tuple(
-            neuron if neuron.excluded else replace(neuron, pairs=kept_pairs(folder, index))
-            for index, neuron in enumerate(neurons)
-        ),
-        map_file=folder.path / "maps.npz",
+        neurons=tuple(neurons),
+        map_file=folder.path / MAPS,
         layers=layers,
     )
     write_study(folder, result, _pictures(result.included, experiment))
-    return result
 
 
 def _cut(
@@ -155,19 +166,21 @@ def _prepared(
     kept = folder.once("features", compute)
     latent = torch.from_numpy(kept["latent"])
     file = folder.add(
-        "readout.safetensors",
+        READOUT,
         lambda path: preferred_readout(recording, latent, settings, scatter=kept.get("scatter")).save(path),
     )
     return Experiment(recording, features, latent, settings, LinearReadout.load(file))
 
 
-def _explain(folder: ResumableFolder, experiment: Experiment, index: int, same: NeuronResult | None) -> None:
+def _explained(
+    folder: ResumableFolder, experiment: Experiment, index: int, same: NeuronResult | None
+) -> tuple[PairResult, ...]:
     """Explain the pairs of a neuron, those of another study if it is there, and keep what comes of it."""
 
     def compute() -> dict[str, ndarray]:
         return packed(*experiment.explained(index, experiment.pairs_of(same) if same else experiment.pairs(index)))
 
-    folder.once(part_of(index), compute)
+    return pairs_in(folder.once(part_of(index), compute))
 
 
 def _check(recording: Recording, settings: StudySettings) -> None:

@@ -15,6 +15,7 @@ from toy_photographs import draw_photographs
 from toys import Pair, seeded, small_net, small_similarity
 
 from captum_shared import LatentFeatures
+from captum_shared._record import RECORD
 from captum_shared._resuming import versions
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.evaluation import run as benchmarks
@@ -227,7 +228,7 @@ class TestResults:
     def test_they_are_written_as_they_are_returned(self, task: Task, tmp_path: Path) -> None:
         result = run(task, tmp_path / "out", controls=2)
         assert json.loads((tmp_path / "out" / "results.json").read_text()) == result
-        assert list(contents(tmp_path / "out")) == ["results.json"]
+        assert sorted(contents(tmp_path / "out")) == [RECORD, "results.json"]
         assert list(result) == ["task", "settings", "versions", "methods"]
         assert result["task"] == "toy"
         extent = {"pairs": 11, "controls": 2, "faithful": 0, "sanity": 0}
@@ -273,7 +274,7 @@ class TestResults:
         resumed = run(task, tmp_path / "out", chosen[99], resume=True, **extent)
         assert calls == [3]
         assert untimed(resumed) == untimed(whole)
-        assert list(contents(tmp_path / "out")) == ["results.json"]
+        assert sorted(contents(tmp_path / "out")) == [RECORD, "results.json"]
 
     def test_a_finished_one_is_returned(self, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         result = run(task, tmp_path / "out")

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from toy_experiment import SETTINGS, SIZE, contents, encoder, study, with_responses
 
+from captum_shared._record import RECORD
 from captum_shared._resuming import ResumableFolder
 from captum_shared.images import rgb_preprocess
 from captum_shared.neurons import stored
@@ -66,7 +67,7 @@ def test_an_interrupted_study_resumes_to_the_same_files_and_repeats_nothing(
         patch.setattr(owner, name, interrupted(getattr(owner, name), after))
         with pytest.raises(KeyboardInterrupt):
             study(recording, tmp_path / "out")
-    visible = {name for name in contents(tmp_path / "out") if not name.startswith(".progress")}
+    visible = {name for name in contents(tmp_path / "out") if not name.startswith(".")}
     assert visible <= {"maps.npz", "readout.safetensors", "study.json"}
     assert ("readout.safetensors" in visible) == (left[1] == 0)  # whole or not at all
     assert ("study.json" in visible) == (stop == "clear")  # last of all
@@ -77,7 +78,7 @@ def test_an_interrupted_study_resumes_to_the_same_files_and_repeats_nothing(
     assert tuple(map(len, calls.values())) == left
     assert resumed == whole
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-    assert sorted(contents(tmp_path / "out")) == ["maps.npz", "readout.safetensors", "study.json"]
+    assert sorted(contents(tmp_path / "out")) == [RECORD, "maps.npz", "readout.safetensors", "study.json"]
 
 
 def test_a_finished_study_is_returned_and_loaded(recording: Recording, tmp_path: Path) -> None:
