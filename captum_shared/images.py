@@ -16,6 +16,17 @@ from torch import Tensor
 from torchvision.transforms import v2
 from tqdm import tqdm
 
+from captum_shared._reading import opened
+
+MOST_ELONGATED = 50
+"""How many times longer than the other a side of an image may be: its shorter side is what an encoder resizes."""
+
+_REPLACE = "Replace it, or leave it out."
+_TOO_LARGE = (
+    "Expected an image of at most {:,} pixels, got more ({}): make it smaller, or allow more with --max-pixels "
+    "(captum_shared.images.set_max_pixels)."
+)
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # Pillow would run Ghostscript for others
 _EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
@@ -27,14 +38,16 @@ def load_image(path: str | os.PathLike[str]) -> Image.Image:
     animation the first frame is taken.
 
     Args:
-        path: a file in any format that Pillow reads, with 8 bits per channel or 16-bit grey.
+        path: a BMP, GIF, JPEG, PNG, PPM or PGM, TIFF or WebP file, whatever its extension, with 8 bits per channel or
+            16-bit grey. It may have as many pixels as ``PIL.Image.MAX_IMAGE_PIXELS`` says (89 million, unless changed),
+            and a side that is at most :data:`MOST_ELONGATED` times the other; both are told before it is decoded.
 
     Returns:
         The image, in mode ``"RGB"``, 0 to 255.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is no image, damaged, or has another bit depth.
+        ValueError: if the file is no image, damaged, too large or elongated, or has another bit depth.
 
     Example:
         >>> import tempfile
@@ -45,16 +58,37 @@ def load_image(path: str | os.PathLike[str]) -> Image.Image:
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"Expected an image file, got no file at {path}: check the path.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as file:
+    with opened(path, "image file", _REPLACE), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(path, formats=_FORMATS) as file:
+                _check_size(*file.size)
                 file.load()
                 return _as_rgb(ImageOps.exif_transpose(file))
-    except Exception as error:  # decoders raise anything on damaged files: OSError, SyntaxError, struct.error, ...
-        raise ValueError(
-            f"Expected a readable image file at {path}, got {error}: replace it or leave it out."
-        ) from error
+        except Image.DecompressionBombError as error:  # of more than twice as many as there may be
+            raise ValueError(_TOO_LARGE.format(Image.MAX_IMAGE_PIXELS, path)) from error
+
+
+def set_max_pixels(number: int) -> int:
+    """Set how many pixels an image file may have, for this process: ``PIL.Image.MAX_IMAGE_PIXELS``.
+
+    Args:
+        number: at least 1.
+
+    Returns:
+        The number.
+
+    Raises:
+        ValueError: if it is below 1.
+
+    Example:
+        >>> set_max_pixels(Image.MAX_IMAGE_PIXELS)
+        89478485
+    """
+    if number < 1:
+        raise ValueError(f"Expected at least 1 pixel, got {number}.")
+    Image.MAX_IMAGE_PIXELS = number
+    return number
 
 
 def load_images(
@@ -199,6 +233,16 @@ def rgb_preprocess(size: int) -> Callable[[Image.Image], Tensor]:
     steps = [v2.Resize(size, antialias=True), v2.CenterCrop(size), v2.PILToTensor()]
     preprocess: Callable[[Image.Image], Tensor] = v2.Compose([*steps, v2.ToDtype(torch.float32, scale=True)])
     return preprocess
+
+
+def _check_size(width: int, height: int) -> None:
+    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
+        raise ValueError(_TOO_LARGE.format(Image.MAX_IMAGE_PIXELS, f"{width} x {height}"))
+    if max(width, height) > MOST_ELONGATED * min(width, height):
+        raise ValueError(
+            f"Expected an image with a side at most {MOST_ELONGATED} times the other, got {width} x {height} pixels: "
+            "crop it, or leave it out."
+        )
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

@@ -7,11 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import EpsImagePlugin, Image
+from PIL.PngImagePlugin import PngImageFile
 from torchvision.models import SqueezeNet1_1_Weights
 from torchvision.transforms import functional, v2
 
-from captum_shared.images import image_folder, load_image, load_images, rgb_preprocess, to_display
+from captum_shared.images import image_folder, load_image, load_images, rgb_preprocess, set_max_pixels, to_display
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -70,7 +71,7 @@ def test_sixteen_bit_values_in_32_bit_integers(tmp_path):
 )
 def test_other_bit_depths_are_refused(tmp_path, values, text):
     Image.fromarray(values).save(tmp_path / "wide.tif")
-    with pytest.raises(ValueError, match=rf"readable image file at .*wide\.tif, got {text}"):
+    with pytest.raises(ValueError, match=rf"readable image file at .*wide\.tif, got: {text}"):
         load_image(tmp_path / "wide.tif")
 
 
@@ -153,7 +154,7 @@ def test_damaged_files_are_refused_by_name(tmp_path):
     (tmp_path / "text.png").write_text("no picture")
     (tmp_path / "empty.jpg").touch()
     for name in ["half.jpg", "text.png", "empty.jpg"]:
-        with pytest.raises(ValueError, match=rf"Expected a readable image file at .*{name}, got .*: replace it"):
+        with pytest.raises(ValueError, match=rf"Expected a readable image file at .*{name}, got: .*\. Replace it"):
             load_image(tmp_path / name)
     with pytest.raises(ValueError, match="Expected a readable image file at "):
         load_image(tmp_path)
@@ -177,13 +178,45 @@ def test_missing_file(tmp_path):
 
 def test_large_images_do_not_warn_and_enormous_ones_say_so(tmp_path, monkeypatch):
     Image.new("L", (30, 10)).save(tmp_path / "large.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert load_image(tmp_path / "large.png").size == (30, 10)
+    for most in (200, 100):  # Pillow refuses what is more than twice as much
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
+        with pytest.raises(
+            ValueError, match=rf"at most {most} pixels, got more .*large\.png|large\.png: Expected .* {most} "
+        ):
+            load_image(tmp_path / "large.png")
+
+
+def test_the_number_of_pixels_can_be_set(tmp_path, monkeypatch):
+    Image.new("L", (30, 10)).save(tmp_path / "large.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(ValueError, match="exceeds limit"):
-        load_image(tmp_path / "large.png")
+    set_max_pixels(300)
+    assert load_image(tmp_path / "large.png").size == (30, 10)
+    with pytest.raises(ValueError, match="at least 1 pixel, got 0"):
+        set_max_pixels(0)
+
+
+@pytest.mark.parametrize("size", [(60_000, 1), (1, 60_000), (51, 1)])
+def test_an_image_that_resizing_would_blow_up_is_refused_before_it_is_decoded(tmp_path, size, monkeypatch):
+    Image.new("L", size).save(tmp_path / "line.png")
+    Image.new("L", (50, 1)).save(tmp_path / "wide.png")
+    assert load_image(tmp_path / "wide.png").size == (50, 1)
+    monkeypatch.setattr(PngImageFile, "load", None)
+    with pytest.raises(
+        ValueError, match=rf"line\.png: .* at most 50 times the other, got {size[0]} x {size[1]} pixels"
+    ):
+        load_image(tmp_path / "line.png")
+
+
+def test_a_file_that_pillow_would_hand_to_another_program_is_refused(tmp_path, monkeypatch):
+    Image.new("RGB", (4, 4)).save(tmp_path / "picture.eps")
+    (tmp_path / "picture.eps").rename(tmp_path / "picture.png")
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_: pytest.fail("Ghostscript was run"))
+    with pytest.raises(ValueError, match=r"readable image file at .*picture\.png, got: cannot identify"):
+        load_image(tmp_path / "picture.png")
 
 
 def write(path, size, colour):

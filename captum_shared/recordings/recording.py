@@ -16,6 +16,7 @@ from numpy import ndarray
 from PIL import Image
 from torch import Tensor
 
+from captum_shared._reading import opened
 from captum_shared.images import load_images
 from captum_shared.recordings.formats.contents import (
     WINDOW,
@@ -110,6 +111,7 @@ class Recording:
         by_row: bool = False,
         skip_missing: bool = False,
         allow_outside: bool = False,
+        follow_links: bool = False,
     ) -> Recording:
         r"""Read a recording, and find its images.
 
@@ -133,6 +135,7 @@ class Recording:
                 it such a file is refused.
             skip_missing: whether images without a file are left out, with a warning. Without it they are an error.
             allow_outside: whether file names may be absolute or lead out of ``images``.
+            follow_links: whether an HDF5-based file may take its data from other files.
 
         Returns:
             The recording.
@@ -158,19 +161,20 @@ class Recording:
         source, folder = Path(path), None if images is None else Path(images)
         if folder is not None and not folder.is_dir():
             raise FileNotFoundError(f"Expected a folder of images, got no folder at {folder}: check the path.")
-        contents, named_from = described(
-            read_contents(source, window),
-            source,
-            folder,
-            stimuli=None if stimuli is None else Path(stimuli),
-            by_row=by_row,
-        )
-        contents, paths = with_files(
-            contents, folder, named_from, skip_missing=skip_missing, allow_outside=allow_outside
-        )
-        known = {**attributes(contents), "categories": contents.categories or ("",) * contents.responses.shape[1]}
-        del known["filenames"]
-        return cls(**known, paths=paths)
+        with opened(source, "recording"):
+            contents, named_from = described(
+                read_contents(source, window, follow_links=follow_links),
+                source,
+                folder,
+                stimuli=None if stimuli is None else Path(stimuli),
+                by_row=by_row,
+            )
+            contents, paths = with_files(
+                contents, folder, named_from, skip_missing=skip_missing, allow_outside=allow_outside
+            )
+            known = {**attributes(contents), "categories": contents.categories or ("",) * contents.responses.shape[1]}
+            del known["filenames"]
+            return cls(**known, paths=paths)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the recording to a file that :meth:`load` reads back to the last bit, all of it or nothing.

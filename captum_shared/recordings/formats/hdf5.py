@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from captum_shared.recordings.formats.access import opened
 from captum_shared.recordings.formats.contents import WINDOW, Contents, Window
 from captum_shared.recordings.formats.named_arrays import NAMES, from_arrays, to_arrays
 
@@ -34,7 +33,7 @@ def read_hdf5(path: Path, window: Window = WINDOW) -> Contents:
     """
     import h5py
 
-    with opened(path, "HDF5"), h5py.File(path, "r") as file:
+    with h5py.File(path, "r") as file:
         arrays = {name: file[name][()] if name in NAMES.values() else None for name in file}
     return from_arrays(arrays, path, required=["responses", "stimulus_id"])
 

@@ -9,7 +9,6 @@ import pandas as pd
 from jaxtyping import Float64
 from numpy import ndarray
 
-from captum_shared.recordings.formats.access import opened
 from captum_shared.recordings.formats.contents import WINDOW, Contents, Window
 from captum_shared.recordings.formats.csv_files import check_columns, read_csv, write_csv
 from captum_shared.recordings.formats.cut_short import check_complete
@@ -73,10 +72,9 @@ def read_parquet(path: Path, window: Window = WINDOW) -> Contents:
     """
     from pyarrow import parquet
 
-    with opened(path, "Parquet"):
-        names = parquet.read_schema(path).names
-        columns = [name for name in (*_REQUIRED, *_OPTIONAL) if name in names]
-        table = parquet.read_table(path, columns=columns, partitioning=None).to_pandas(ignore_metadata=True)
+    names = parquet.read_schema(path).names
+    columns = [name for name in (*_REQUIRED, *_OPTIONAL) if name in names]
+    table = parquet.read_table(path, columns=columns, partitioning=None).to_pandas(ignore_metadata=True)
     check_columns(names, (*_REQUIRED, *_OPTIONAL), path)
     missing = [name for name in _REQUIRED if name not in columns]
     if missing or not len(table):

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from captum_shared.recordings.formats.access import opened
 from captum_shared.recordings.formats.contents import WINDOW, Contents, Window
 from captum_shared.recordings.formats.identifiers import as_text
 from captum_shared.recordings.formats.named_arrays import AXES, as_numbers, from_arrays, to_arrays
@@ -66,10 +65,7 @@ def read_netcdf(path: Path, window: Window = WINDOW) -> Contents:
                 f"Expected a netCDF-4 file at {path}, got the classic format, netCDF-3: convert it with "
                 "'nccopy -k nc4', or write it with to_netcdf(path, engine='h5netcdf')."
             )
-    with (
-        opened(path, "netCDF"),
-        xarray.open_dataset(path, engine="h5netcdf", decode_times=False, decode_timedelta=False) as file,
-    ):
+    with xarray.open_dataset(path, engine="h5netcdf", decode_times=False, decode_timedelta=False) as file:
         dataset = file.load()
     if _FORMAT not in dataset.attrs:
         return _presentations(dataset, path).averaged()

@@ -13,7 +13,6 @@ import pandas as pd
 from jaxtyping import Float64
 from numpy import ndarray
 
-from captum_shared.recordings.formats.access import opened
 from captum_shared.recordings.formats.contents import WINDOW, Contents, Window
 from captum_shared.recordings.formats.identifiers import as_text
 from captum_shared.recordings.formats.presentations import Presentations
@@ -63,7 +62,7 @@ def read_nwb(path: Path, window: Window = WINDOW) -> Contents:
         raise ValueError(f"Expected a window (start, stop) in seconds after the onset, start < stop, got {window}.")
     import pynwb
 
-    with opened(path, "NWB"), pynwb.NWBHDF5IO(path, mode="r") as file:
+    with pynwb.NWBHDF5IO(path, mode="r") as file:
         nwb = file.read()
         tables = {"trials": nwb.trials, **dict(nwb.intervals.items()), **dict(nwb.stimulus.items())}
         columns = {name: _columns(table) for name, table in tables.items() if "start_time" in _names(table)}

@@ -5,12 +5,16 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import final
 
 from captum_shared._files import write_atomically
+from captum_shared._reading import opened
+from captum_shared.recordings.formats.apart import read_apart
 from captum_shared.recordings.formats.contents import Contents, Window
 from captum_shared.recordings.formats.hdf5 import read_hdf5, write_hdf5
+from captum_shared.recordings.formats.hdf5_checks import read_checked
 from captum_shared.recordings.formats.long_table import read_long_csv, read_parquet, write_long_csv, write_parquet
 from captum_shared.recordings.formats.netcdf import read_netcdf, write_netcdf
 from captum_shared.recordings.formats.numpy_files import read_numpy, write_numpy
@@ -35,6 +39,7 @@ class Format:
         identified: whether every file says which images it is of. Otherwise that may stand in a CSV file of the same
             name.
         sealed: whether a file that was cut short cannot be read, wherever it was cut.
+        hdf5: whether its files are HDF5 files, which are checked first, and read in another process.
     """
 
     name: str
@@ -47,6 +52,7 @@ class Format:
     halves: bool = True
     identified: bool = True
     sealed: bool = True
+    hdf5: bool = False
 
     def require(self, work: str) -> None:
         """Import the packages that the format needs.
@@ -73,13 +79,13 @@ class Format:
 
 
 FORMATS = (
-    Format("netCDF", (".nc", ".netcdf"), read_netcdf, write_netcdf, packages=("xarray", "h5netcdf")),
+    Format("netCDF", (".nc", ".netcdf"), read_netcdf, write_netcdf, packages=("xarray", "h5netcdf"), hdf5=True),
     Format("NumPy", (".npz",), read_numpy, write_numpy, identified=False),
     Format("NumPy", (".npy",), read_numpy, identified=False),
     Format("CSV", (".csv",), read_long_csv, write_long_csv, halves=False, sealed=False),
     Format("Parquet", (".parquet",), read_parquet, write_parquet, packages=("pyarrow",), halves=False),
-    Format("HDF5", (".h5", ".hdf5"), read_hdf5, write_hdf5, packages=("h5py",)),
-    Format("NWB", (".nwb",), read_nwb, write_spikes=write_nwb, packages=("pynwb",), extra="nwb"),
+    Format("HDF5", (".h5", ".hdf5"), read_hdf5, write_hdf5, packages=("h5py",), hdf5=True),
+    Format("NWB", (".nwb",), read_nwb, write_spikes=write_nwb, packages=("pynwb",), extra="nwb", hdf5=True),
 )
 """All formats, those to recommend first."""
 
@@ -114,12 +120,13 @@ def format_of(path: Path) -> Format:
     )
 
 
-def read_contents(path: Path, window: Window) -> Contents:
+def read_contents(path: Path, window: Window, *, follow_links: bool = False) -> Contents:
     """Read a file in the format its extension tells.
 
     Args:
         path: the file.
         window: seconds after the onset of an image in which spikes are counted, for formats of spikes.
+        follow_links: whether an HDF5 file may take its data from other files.
 
     Returns:
         What it holds.
@@ -133,7 +140,12 @@ def read_contents(path: Path, window: Window) -> Contents:
         raise FileNotFoundError(f"Expected a recording, got no file at {path}: check the path.")
     file_format = format_of(path)
     file_format.require("Reading")
-    return file_format.read(path, window)
+    kind, read = f"{file_format.name} file", file_format.read
+    if file_format.hdf5:
+        checked = partial(read_checked, read, window, follow_links=follow_links)
+        return read_apart(checked, path, kind=kind, packages=file_format.packages)
+    with opened(path, kind):
+        return read(path, window)
 
 
 def write_contents(path: Path, contents: Contents) -> None:
