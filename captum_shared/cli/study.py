@@ -51,6 +51,9 @@ def study(
         bool,
         typer.Option("--allow-outside", help="Read images outside of the folder, where file names lead out of it."),
     ] = False,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Let an HDF5-based recording take its data from other files.")
+    ] = False,
     window: Annotated[
         tuple[float, float], typer.Option(help="Seconds after onset in which spikes are counted (NWB only).")
     ] = (
@@ -105,6 +108,7 @@ def study(
         images=images,
         stimuli=stimuli,
         window=window,
+        follow_links=follow_links,
         by_row=by_row,
         skip_missing=skip_missing,
         allow_outside=allow_outside,

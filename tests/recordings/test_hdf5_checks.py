@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from captum_shared.recordings import Recording
+from captum_shared.recordings.formats.hdf5_checks import check_hdf5
 
 RESPONSES = np.arange(1.0, 7.0).reshape(3, 2)
 IDENTIFIERS = ["hand", "cup", "face"]
@@ -90,11 +91,15 @@ def test_a_virtual_dataset_with_gaps_is_refused(tmp_path: Path, changes: dict, t
         Recording.load(tmp_path / "r.h5", follow_links=True)
 
 
-def test_a_virtual_dataset_of_the_same_file_is_read(tmp_path: Path) -> None:
+def test_a_virtual_dataset_of_the_same_file_is_allowed(tmp_path: Path) -> None:
     with with_identifiers(tmp_path / "r.h5") as file:
         file["x"] = RESPONSES
         file.create_virtual_dataset("responses", layout("."))
-    np.testing.assert_array_equal(Recording.load(tmp_path / "r.h5").mean, RESPONSES)
+    check_hdf5(tmp_path / "r.h5")
+    with h5py.File(tmp_path / "r.h5", "a") as file:
+        del file["x"]
+    with pytest.raises(ValueError, match=r"dataset 'x' with the shape .*, got none: it would be read as zeros"):
+        check_hdf5(tmp_path / "r.h5")
 
 
 def test_a_virtual_dataset_of_itself_is_refused(tmp_path: Path) -> None:
