@@ -51,8 +51,9 @@ def read_long_csv(path: Path, window: Window = WINDOW) -> Contents:
     """
     table = read_csv(path, _REQUIRED, _OPTIONAL)
     responses = _parsed(table["response"], path)
-    presentations = _presentations(table, responses)
-    check_complete(_told_apart(table), path)
+    rows = _told_apart(table)
+    presentations = _presentations(table, rows, responses)
+    check_complete(rows, path)
     return presentations.averaged()
 
 
@@ -89,7 +90,7 @@ def read_parquet(path: Path, window: Window = WINDOW) -> Contents:
     numeric = pd.api.types.is_numeric_dtype(table["response"])
     cells = table["response"].set_axis(text.index)
     responses = cells.to_numpy(np.float64, na_value=np.nan) if numeric else _parsed(cells, path)
-    return _presentations(text, responses).averaged()
+    return _presentations(text, _told_apart(text), responses).averaged()
 
 
 def write_long_csv(path: Path, contents: Contents) -> None:
@@ -138,10 +139,9 @@ def _told_apart(table: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(repetition=rows.groupby(list(rows), sort=False).cumcount().astype(str))
 
 
-def _presentations(table: pd.DataFrame, responses: Float64[ndarray, " row"]) -> Presentations:
+def _presentations(table: pd.DataFrame, rows: pd.DataFrame, responses: Float64[ndarray, " row"]) -> Presentations:
     """Rows of one image, phase and repetition become one presentation."""
     neuron, names = pd.factorize(table["neuroid_id"])
-    rows = _told_apart(table)
     check_once(rows)
     shown = [name for name in rows if name != "neuroid_id"]
     table = table.assign(repetition=rows["repetition"])
