@@ -2,6 +2,7 @@
 
 import functools
 import signal
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ app = typer.Typer(
 
 
 def told(command: Callable[..., None]) -> Callable[..., None]:
-    """Print what is wrong with the input as a sentence instead of a traceback.
+    """Print what is wrong with the input as a sentence instead of a traceback, and warnings without their line of code.
 
     Args:
         command: a command of the command line.
@@ -29,7 +30,9 @@ def told(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> None:
         try:
-            command(*args, **kwargs)
+            with warnings.catch_warnings():
+                warnings.showwarning = _warned
+                command(*args, **kwargs)
         except KeyboardInterrupt:
             raise typer.Exit(128 + signal.SIGINT) from None  # of which __main__ tells
         except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
@@ -37,6 +40,10 @@ def told(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(2) from error
 
     return wrapper
+
+
+def _warned(message: Warning | str, *_: Any, **__: Any) -> None:
+    typer.echo(f"captum-shared: {message}", err=True)
 
 
 def listed(names: list[str] | None) -> list[str] | None:

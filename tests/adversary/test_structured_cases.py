@@ -508,3 +508,15 @@ def test_the_command_offers_what_the_library_does(tmp_path: Path, options: tuple
     result = CliRunner().invoke(app, [*typed, "--layer", "features", "--output", str(tmp_path / "out"), *options])
     assert result.exit_code == 2
     assert told in result.output
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_command_tells_what_is_left_out_in_a_sentence(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "images", "hand.png", "cup.png")
+    table = ["stimulus_id,neuroid_id,response", *(f"{name},A,1.5" for name in ("hand", "cup", "face"))]
+    file = write(tmp_path / "r.csv", *table)
+    typed = ["study", str(file), "--images", str(images), "--preferred", "animal", "--model", "embedded"]
+    typed += ["--layer", "features", "--output", str(tmp_path / "out"), "--skip-missing"]
+    told = CliRunner().invoke(app, typed).output.splitlines()
+    assert f"captum-shared: 1 of 3 images have no file in {images} and are left out: 'face'." in told
+    assert not [line for line in told if "Warning" in line or "warn(" in line]
