@@ -12,6 +12,7 @@ from captum_shared.attr.cosines import neuron_similarity, rescaled, shared_weigh
 from captum_shared.attr.pairs import check_lengths
 from captum_shared.encoders.cutting import check_layer
 from captum_shared.encoders.features import LatentFeatures
+from captum_shared.encoders.origin import check_origin
 from captum_shared.encoders.twins import tie_again, tied_copy
 from captum_shared.neurons.readout import LinearReadout
 
@@ -61,6 +62,8 @@ class NeuronSimilarity(nn.Module):
             (:func:`warn_if_uncentered`).
         reference_features: the encoder of the references, from any input to as many features; None for ``features``
             itself. Readout and mean are the same for both.
+        any_encoder: whether a readout is taken that was fitted to features of another encoder
+            (:meth:`~captum_shared.LinearReadout.with_origin`), as tests with random weights need.
 
     Attributes:
         image_features: the encoder that sees the images: ``features`` itself.
@@ -85,6 +88,7 @@ class NeuronSimilarity(nn.Module):
         *,
         excitatory: bool = False,
         reference_features: nn.Module | None = None,
+        any_encoder: bool = False,
     ) -> None:
         super().__init__()
         second = features if reference_features is None else reference_features
@@ -97,7 +101,9 @@ class NeuronSimilarity(nn.Module):
                 "an estimator into one with LinearReadout.from_estimator."
             )
         shared = not set(features.modules()).isdisjoint(second.modules())
-        self._tied = reference_features is None
+        if not any_encoder:
+            check_origin(readout.origin, [features, *([] if second is features else [second])])
+        self._any_encoder, self._tied = any_encoder, reference_features is None
         self.image_features = features
         self.reference_features = tied_copy(second) if shared else second
         self.readout = readout
@@ -176,7 +182,13 @@ class NeuronSimilarity(nn.Module):
             tensor([[1., 2., 3.]])
         """
         second = None if self._tied else self.reference_features
-        return NeuronSimilarity(self.image_features, readout, excitatory=excitatory, reference_features=second)
+        return NeuronSimilarity(
+            self.image_features,
+            readout,
+            excitatory=excitatory,
+            reference_features=second,
+            any_encoder=self._any_encoder,
+        )
 
     def centered(self, features: Float[Tensor, "image feature"]) -> Float[Tensor, "image feature"]:
         """Return v = f - m, with m the readout's ``feature_mean``.

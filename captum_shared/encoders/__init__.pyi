@@ -4,6 +4,7 @@ from .checkpoints import example_input, load_torchvision, load_weights
 from .embedded import embedded_network
 from .features import LatentFeatures
 from .layers import LayerFeatures
+from .origin import origin_of
 from .photographs import latent_features, load_inputs, mid_grey
 from .pooling import Pool
 from .windows import WINDOW, LocalScatter, local_features, local_scatter
@@ -29,4 +30,5 @@ __all__ = [
     "local_scatter",
     "mid_grey",
     "network_by_name",
+    "origin_of",
 ]

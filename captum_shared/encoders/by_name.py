@@ -59,7 +59,7 @@ def encoder_by_name(
         own = model == EMBEDDED
         layer = EMBEDDED_LAYER if own else last_layer_with_positions(network, example_input(preprocess))
     features = LatentFeatures(network, layer, pool=pool)
-    features.preprocess = preprocess
+    features.preprocess, features.name = preprocess, model
     if file is not None:  # into the memory that the features share
         load_weights(network, file, name=model, layer=layer, images=example_input(preprocess))
     return features
@@ -91,7 +91,7 @@ def layers_by_name(
     network, preprocess, file = network_by_name(model, weights)
     images = example_input(preprocess)
     features = LayerFeatures(network, layers or several_depths(network, images), pool=pool)
-    features.deepest.preprocess = preprocess
+    features.deepest.preprocess, features.deepest.name = preprocess, model
     if file is not None:  # into the memory that the features share
         load_weights(network, file, name=model, layer=features.deepest.layer, images=images)
     return features

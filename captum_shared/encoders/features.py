@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from captum_shared.encoders.checkpoints import load_torchvision
 from captum_shared.encoders.cutting import check_layer, cut
+from captum_shared.encoders.origin import origin_of
 from captum_shared.encoders.pooling import Pool, Pooling
 from captum_shared.encoders.positions import Layout, Positions
 
@@ -47,6 +48,8 @@ class LatentFeatures(nn.Module):
         pooling: how the layer's output is laid out and summarised.
         cut_shape: shape of one image's activation at the cut, of the last images seen; None if it has seen none.
         preprocess: photograph to network input, where known (``from_torchvision``); otherwise None.
+        network_class: name of the class of the model.
+        name: what the network was built by, where that was a name; otherwise None.
 
     Raises:
         ValueError: if there is no such layer (close matches are listed), the model never calls it, or the
@@ -75,6 +78,8 @@ class LatentFeatures(nn.Module):
         self.pooling = Pooling(layer, pool, Positions.of(model, layout))
         self.cut_shape: tuple[int, ...] | None = None
         self._image_size = _image_size(model)
+        self.network_class: str = type(model).__name__
+        self.name: str | None = None
         self._feature_shape: tuple[int, ...] | None = None
         self.eval()
 
@@ -106,7 +111,7 @@ class LatentFeatures(nn.Module):
         """
         model, preprocess = load_torchvision(name, weights, layer=layer)
         features = cls(model, layer, pool=pool)
-        features.preprocess = preprocess
+        features.preprocess, features.name = preprocess, name
         return features
 
     @property
@@ -125,6 +130,11 @@ class LatentFeatures(nn.Module):
             with torch.no_grad():
                 self(weight.new_zeros(1, weight.shape[1], *self._image_size))
         return self._feature_shape or ()
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What :func:`~captum_shared.encoders.origin_of` tells of these features, for ``readout.with_origin``."""
+        return origin_of(self)
 
     @property
     def layers(self) -> tuple[str, ...]:

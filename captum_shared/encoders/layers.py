@@ -134,7 +134,7 @@ class LayerFeatures(nn.Module):
         """
         check_layer(layer, list(self.layers), "these features")
         features = LatentFeatures(self._model[0], layer, pool=self.pool)
-        features.preprocess = self.deepest.preprocess
+        features.preprocess, features.name = self.deepest.preprocess, self.deepest.name
         like = next((each for each in self.deepest.parameters() if each.is_floating_point()), None)
         return features if like is None else features.to(like.device, like.dtype)
 

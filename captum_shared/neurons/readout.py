@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-import operator
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, SupportsIndex, final
 
 import torch
@@ -13,10 +12,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from captum_shared.neurons.arrays import Array
-from captum_shared.neurons.checks import as_tensor, check_length, check_square, checked_names
+from captum_shared.neurons.checks import as_tensor, checked_names, checked_parts, index_of
+from captum_shared.neurons.known import KNOWN, checked, examples_and_scatter, heldout, told_origin
 from captum_shared.neurons.stored import read_tensors, unreadable, write_tensors
 
-_MOST_EXAMPLES = 1000
+Values = Array | Sequence[float]
 
 
 @final
@@ -40,6 +40,10 @@ class LinearReadout(nn.Module):
         examples: what it predicts for images that it knows, less what it predicts for the mean; None with no examples.
         scatter: how its predictions for single places scatter about those for their images; with no examples that of
             the features, of :meth:`uniform`, or None.
+        heldout_correlation: for each neuron the correlation of predicted and recorded responses on held-out images,
+            of :meth:`with_heldout`; None if not recorded.
+        null_interval: (neuron, end), the interval that holds it by chance alone; None likewise.
+        origin: the encoder of the features it was fitted to, of :meth:`with_origin`; None if not recorded.
 
     Raises:
         TypeError: if an array is not made of real numbers, or a name is not a string.
@@ -58,6 +62,9 @@ class LinearReadout(nn.Module):
     feature_mean: Tensor
     examples: Tensor | None
     scatter: Tensor | None
+    heldout_correlation: Tensor | None
+    null_interval: Tensor | None
+    origin: Mapping[str, Any] | None
 
     def __init__(
         self,
@@ -68,29 +75,14 @@ class LinearReadout(nn.Module):
         neuron_names: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        matrix = as_tensor(weight, "weight", like=None)
-        matrix = matrix[None] if matrix.ndim == 1 else matrix
-        if matrix.ndim != 2 or matrix.numel() == 0:
-            raise ValueError(
-                "Expected weight of shape (neuron, feature), or (feature,) for one neuron, none of them empty, "
-                f"got {tuple(matrix.shape)}: pass one row of weights per neuron."
-            )
-        n_neurons, n_features = matrix.shape
-        offset = torch.zeros_like(matrix[:, 0]) if bias is None else as_tensor(bias, "bias", like=matrix)
-        offset = offset[None] if offset.ndim == 0 else offset
-        mean = (
-            torch.zeros_like(matrix[0])
-            if feature_mean is None
-            else as_tensor(feature_mean, "feature_mean", like=matrix)
-        )
-        check_length(offset, n_neurons, "bias", "neuron")
-        check_length(mean, n_features, "feature_mean", "feature")
+        matrix, offset, mean = checked_parts(weight, bias, feature_mean)
         self.register_buffer("weight", matrix)
         self.register_buffer("bias", offset)
         self.register_buffer("feature_mean", mean)
-        self.register_buffer("examples", None)
-        self.register_buffer("scatter", None)
-        self._neuron_names = checked_names(neuron_names, n_neurons)
+        for name in KNOWN:
+            self.register_buffer(name, None)
+        self.origin = None
+        self._neuron_names = checked_names(neuron_names, len(matrix))
 
     @classmethod
     def uniform(
@@ -104,9 +96,6 @@ class LinearReadout(nn.Module):
             scatter: as of :meth:`with_examples`. With it :class:`~captum_shared.SharedCorrespondence` compares places
                 in all features, whitened, and no neuron drives (:mod:`captum_shared.attr.places`).
 
-        Returns:
-            A readout with one neuron, all weights 1, bias 0.
-
         Raises:
             ValueError: if ``n_features`` is below 1, or a shape does not fit.
 
@@ -117,7 +106,7 @@ class LinearReadout(nn.Module):
         if n_features < 1:
             raise ValueError(f"Expected n_features of at least 1, got {n_features}.")
         readout = cls(torch.ones(1, n_features), feature_mean=feature_mean)
-        return readout if scatter is None else readout._knowing(None, as_tensor(scatter, "scatter", like=None))
+        return readout if scatter is None else readout._knowing(scatter=as_tensor(scatter, "scatter", like=None))
 
     @classmethod
     def from_estimator(
@@ -127,9 +116,7 @@ class LinearReadout(nn.Module):
         feature_mean: Array | Sequence[float] | None = None,
         neuron_names: Sequence[str] | None = None,
     ) -> LinearReadout:
-        r"""Readout that predicts what a fitted linear estimator predicts, with all steps folded into one.
-
-        .. math:: w \cdot (A x + c) + b = (w A) x + (b + w c)
+        """Readout, in float64, that predicts what a fitted linear estimator predicts, with all steps folded into one.
 
         Args:
             estimator: a fitted linear regressor of scikit-learn or himalaya, alone or at the end of pipelines of
@@ -137,9 +124,6 @@ class LinearReadout(nn.Module):
                 ``MultiOutputRegressor``. It is not changed.
             feature_mean: as in the constructor, in the units of the features before any scaler.
             neuron_names: as in the constructor.
-
-        Returns:
-            The readout, in float64.
 
         Raises:
             TypeError: if an estimator or a step is not supported.
@@ -168,9 +152,6 @@ class LinearReadout(nn.Module):
             scatter: S, (feature, feature), of :func:`~captum_shared.encoders.local_scatter`; None where the layer has
                 no positions, which leaves the readout as it is.
 
-        Returns:
-            A new readout, larger by (example, neuron) and (neuron, neuron) numbers.
-
         Raises:
             TypeError: if an array is not made of real numbers.
             ValueError: if a shape does not fit, or a number is not finite.
@@ -184,47 +165,66 @@ class LinearReadout(nn.Module):
         """
         if scatter is None:
             return self
-        weight = self.weight.double()
-        images, covariance = (
-            as_tensor(each, name, like=weight) for each, name in ((features, "features"), (scatter, "scatter"))
-        )
-        if images.shape != (len(images), self.n_features) or len(images) == 0:
-            raise ValueError(f"Expected features of shape (image, {self.n_features}), got {tuple(images.shape)}.")
-        check_square(covariance, self.n_features)
-        kept = torch.arange(min(len(images), _MOST_EXAMPLES)) * len(images) // min(len(images), _MOST_EXAMPLES)
-        examples = (images[kept.to(images.device)] - self.feature_mean.double()) @ weight.mT
-        return self._knowing(examples, weight @ covariance @ weight.mT)
+        examples, own = examples_and_scatter(self.weight, self.feature_mean, features, scatter)
+        return self._knowing(examples=examples, scatter=own)
 
-    def _knowing(self, examples: Tensor | None, scatter: Tensor) -> LinearReadout:
-        """Return the same neurons with these examples, or with a scatter of features."""
+    def with_heldout(self, correlation: Values, low: Values, high: Values) -> LinearReadout:
+        """Return a new readout of the same neurons, which knows how well they predict images they were not fitted to.
+
+        Args:
+            correlation: of :func:`~captum_shared.heldout_correlation`, (neuron,); NaN where it is not known.
+            low: lower end of :func:`~captum_shared.heldout_null_interval`, (neuron,).
+            high: its upper end.
+
+        Raises:
+            TypeError: if an array is not made of real numbers.
+            ValueError: if a shape does not fit.
+
+        Example:
+            >>> readout = LinearReadout([[2.0, 0.0], [1.0, 1.0]])
+            >>> readout.with_heldout([0.6, 0.1], [-0.2, -0.2], [0.2, 0.2]).predicted
+            (True, False)
+        """
+        known, interval = heldout(self.n_neurons, correlation, low, high)
+        return self._knowing(heldout_correlation=known, null_interval=interval)
+
+    def with_origin(self, origin: Mapping[str, Any]) -> LinearReadout:
+        """Return a new readout of the same neurons, for which ``NeuronSimilarity`` refuses another encoder.
+
+        Args:
+            origin: ``features.origin`` of the :class:`~captum_shared.LatentFeatures` that they were fitted to; of any
+                other module that of :func:`~captum_shared.encoders.origin_of`.
+
+        Example:
+            >>> LinearReadout.uniform(2).with_origin({"network": "ResNet", "layer": "layer3"})
+            LinearReadout(n_neurons=1, n_features=2, origin=ResNet, layer3)
+        """
+        same = self._knowing()
+        same.origin = json.loads(json.dumps(dict(origin)))  # as from a file
+        return same
+
+    def _knowing(self, **known: Tensor | None) -> LinearReadout:
+        """Return the same neurons that know this, too."""
         same = LinearReadout(self.weight, self.bias, self.feature_mean, neuron_names=self._neuron_names)
-        side = self.n_neurons if examples is not None else self.n_features
-        check_square(scatter, side)
-        if examples is not None and (examples.shape[1:] != (self.n_neurons,) or len(examples) == 0):
-            raise ValueError(f"its examples have shape {tuple(examples.shape)}, not a column for each neuron")
-        same.examples = None if examples is None else as_tensor(examples, "examples", like=self.weight)
-        same.scatter = as_tensor(scatter, "scatter", like=self.weight)
+        for name, tensor in checked({name: getattr(self, name) for name in KNOWN} | known, self.weight).items():
+            setattr(same, name, tensor)
+        same.origin = self.origin
         return same
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> LinearReadout:
-        """Read what ``save`` wrote: the same numbers in the same dtype, and the names, on the CPU.
-
-        Args:
-            path: the file.
-
-        Returns:
-            The readout.
+        """Read the file that ``save`` wrote: the same numbers in the same dtype, and the names, on the CPU.
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if the file is damaged, or not a readout of this format version or the one before.
+            ValueError: if the file is damaged, or not a readout of this format version or an earlier one.
         """
         tensors, metadata = read_tensors(path)
         try:
-            examples, scatter = (tensors.pop(name, None) for name in ("examples", "scatter"))
-            readout = cls(**tensors, neuron_names=metadata["neuron_names"])
-            return readout if scatter is None else readout._knowing(examples, scatter)
+            known = {name: tensors.pop(name, None) for name in KNOWN}
+            readout = cls(**tensors, neuron_names=metadata["neuron_names"])._knowing(**known)
+            origin = metadata.get("origin")
+            return readout if origin is None else readout.with_origin(origin)
         except (TypeError, ValueError) as error:
             raise unreadable(path, error) from error
 
@@ -242,10 +242,10 @@ class LinearReadout(nn.Module):
             >>> with tempfile.TemporaryDirectory() as folder:
             ...     LinearReadout.uniform(2).save(folder + "/readout.safetensors")
             ...     LinearReadout.load(folder + "/readout.safetensors")
-            LinearReadout(n_neurons=1, n_features=2)
+            LinearReadout(n_neurons=1, n_features=2, origin=not recorded)
         """
         tensors = {name: buffer.cpu().contiguous() for name, buffer in self.named_buffers()}
-        write_tensors(path, tensors, self._neuron_names)
+        write_tensors(path, tensors, self._neuron_names, self.origin)
 
     @property
     def n_neurons(self) -> int:
@@ -263,43 +263,24 @@ class LinearReadout(nn.Module):
         return self._neuron_names
 
     def neuron_index(self, neuron: str | SupportsIndex) -> int:
-        """Position of a neuron, by name or by position.
+        """Return the position of a neuron, which is Captum's ``target``, by its name or position (from 0).
 
-        Args:
-            neuron: a name, or a position from 0 to ``n_neurons - 1`` (choice: negative ones are refused).
-
-        Returns:
-            The position, usable as Captum's ``target``.
-
-        Raises:
-            TypeError: if it is neither a string nor an integer.
-            ValueError: if there is no such neuron; close matches are listed.
-
-        Example:
-            >>> LinearReadout.uniform(2).neuron_index("0")
-            0
+        Raises a ``ValueError`` if there is no such neuron (close matches are listed), a ``TypeError`` for all else.
         """
-        if isinstance(neuron, str):
-            if neuron in self._neuron_names:
-                return self._neuron_names.index(neuron)
-            close = difflib.get_close_matches(neuron, self._neuron_names) or self._neuron_names[:3]
-            raise ValueError(f"No neuron is named {neuron!r} among {self.n_neurons}; close: {', '.join(close)}.")
-        if not isinstance(neuron, SupportsIndex):
-            raise TypeError(f"Expected a neuron's name or its position, got {neuron!r}.")
-        index = operator.index(neuron)
-        if not 0 <= index < self.n_neurons:
-            raise ValueError(f"Expected a neuron from 0 to {self.n_neurons - 1}, or its name, got {index}.")
-        return index
+        return index_of(neuron, self._neuron_names)
+
+    @property
+    def predicted(self) -> tuple[bool | None, ...]:
+        """For each neuron whether its held-out correlation is above its null interval; None where that is unknown."""
+        if self.heldout_correlation is None or self.null_interval is None:
+            return (None,) * self.n_neurons
+        return tuple((self.heldout_correlation > self.null_interval[:, 1]).tolist())
 
     def forward(self, features: Float[Tensor, "image feature"]) -> Float[Tensor, "image neuron"]:
-        """Predict the responses.
+        """Predict the responses, (image, neuron), in the units the readout was fitted in.
 
         Args:
-            features: latent features, (image, feature), on any device. The prediction is computed
-                in the wider of the two dtypes.
-
-        Returns:
-            Responses, (image, neuron), in the units the readout was fitted in.
+            features: latent features, (image, feature), on any device; the wider of the two dtypes counts.
 
         Raises:
             ValueError: if the number of features is not the readout's.
@@ -314,5 +295,5 @@ class LinearReadout(nn.Module):
         return nn.functional.linear(features.to(dtype), weight, bias)
 
     def extra_repr(self) -> str:
-        """Numbers of neurons and features, for ``print``."""
-        return f"n_neurons={self.n_neurons}, n_features={self.n_features}"
+        """Numbers of neurons and features, and where they are from, for ``print``."""
+        return f"n_neurons={self.n_neurons}, n_features={self.n_features}, origin={told_origin(self.origin)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,20 +13,32 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from captum_shared._files import write_atomically
+from captum_shared.neurons.known import KNOWN
 
-_FORMAT: Final = "captum_shared.LinearReadout, version 2"
-_FORMATS: Final = (_FORMAT, "captum_shared.LinearReadout, version 1")  # which has no examples
+_FORMAT: Final = "captum_shared.LinearReadout, version 3"
+_KNOWN_IN: Final[dict[str, set[str]]] = {
+    _FORMAT: {*KNOWN, "origin"},
+    "captum_shared.LinearReadout, version 2": {"examples", "scatter"},
+    "captum_shared.LinearReadout, version 1": set(),
+}
+"""By version what may be in a file besides what has to be."""
 _NEEDED: Final = {"format", "neuron_names", "weight", "bias", "feature_mean"}
-_KNOWN: Final = {"examples", "scatter"}
+_TOGETHER: Final = ({"heldout_correlation", "null_interval"}, {"examples", "scatter"})
 
 
-def write_tensors(path: str | os.PathLike[str], tensors: dict[str, Tensor], neuron_names: Sequence[str]) -> None:
+def write_tensors(
+    path: str | os.PathLike[str],
+    tensors: dict[str, Tensor],
+    neuron_names: Sequence[str],
+    origin: Mapping[str, Any] | None = None,
+) -> None:
     """Write a readout; an existing file is replaced.
 
     Args:
         path: the file, in an existing folder.
         tensors: its buffers by name, on the CPU.
         neuron_names: its neurons.
+        origin: the encoder of its features; None if it is not recorded.
 
     Raises:
         FileNotFoundError: if the folder does not exist.
@@ -34,7 +46,9 @@ def write_tensors(path: str | os.PathLike[str], tensors: dict[str, Tensor], neur
     target = Path(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"Expected an existing folder for {target}: create {target.parent} first.")
-    metadata = {"format": _FORMAT, "neuron_names": list(neuron_names)}
+    metadata: dict[str, Any] = {"format": _FORMAT, "neuron_names": list(neuron_names)}
+    if origin is not None:
+        metadata["origin"] = dict(origin)
     with write_atomically(target) as temporary:  # one entry, as several come in an order that changes
         temporary.write_bytes(to_safetensors(tensors, {"readout": json.dumps(metadata)}))
 
@@ -58,17 +72,23 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get("readout", "{}"))
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        if metadata.get("format") not in _FORMATS:
+        if metadata.get("format") not in _KNOWN_IN:
             raise ValueError(f"its format is {metadata.get('format')!r}, not {_FORMAT!r}")
-        held = {*tensors, *metadata}
-        if not _NEEDED <= held <= _NEEDED | _KNOWN or held & _KNOWN == {"examples"}:
-            raise ValueError(
-                f"it holds {sorted(held)}, not weight, bias, feature_mean and neuron_names, with examples and scatter "
-                "or without"
-            )
+        _check_held({*tensors, *metadata}, _KNOWN_IN[metadata["format"]])
+        if not isinstance(metadata.get("origin", {}), dict):
+            raise ValueError(f"its origin is {metadata['origin']!r}")
     except (SafetensorError, OSError, TypeError, ValueError) as error:
         raise unreadable(path, error) from error
     return tensors, metadata
+
+
+def _check_held(held: set[str], known: set[str]) -> None:
+    apart = [names for names in _TOGETHER if held & names not in (set(), names) and held & names != {"scatter"}]
+    if not _NEEDED <= held <= _NEEDED | known or apart:
+        raise ValueError(
+            f"it holds {sorted(held)}, not weight, bias, feature_mean and neuron_names, with examples and scatter or "
+            "without, and likewise with heldout_correlation and null_interval"
+        )
 
 
 def unreadable(path: str | os.PathLike[str], error: Exception) -> ValueError:

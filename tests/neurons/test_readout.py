@@ -66,7 +66,7 @@ def test_prediction_by_hand():
     readout = LinearReadout([[1.0, 2.0], [0.0, -1.0]], [0.5, 0.0], [9.0, 9.0])
     assert readout(torch.tensor([[1.0, 3.0], [2.0, 0.0]])).tolist() == [[7.5, -3.0], [2.5, 0.0]]
     assert (readout.n_neurons, readout.n_features, readout.neuron_names) == (2, 2, ("0", "1"))
-    assert repr(readout) == "LinearReadout(n_neurons=2, n_features=2)"
+    assert repr(readout) == "LinearReadout(n_neurons=2, n_features=2, origin=not recorded)"
 
 
 def test_defaults_and_one_neuron():
@@ -490,7 +490,7 @@ def test_damaged_files(tmp_path):
             LinearReadout.load(path)
 
 
-FORMAT = "captum_shared.LinearReadout, version 2"
+FORMAT = "captum_shared.LinearReadout, version 3"
 NAMES = {"neuron_names": ["a"]}
 TENSORS = {"weight": torch.ones(1, 2), "bias": torch.zeros(1), "feature_mean": torch.zeros(2)}
 
@@ -499,7 +499,24 @@ TENSORS = {"weight": torch.ones(1, 2), "bias": torch.zeros(1), "feature_mean": t
     ("tensors", "metadata", "text"),
     [
         (TENSORS, None, "its format is None"),
-        (TENSORS, {"format": FORMAT.replace("2", "3")}, "version 3', not 'captum_shared.LinearReadout, version 2'"),
+        (TENSORS, {"format": FORMAT.replace("3", "4")}, "version 4', not 'captum_shared.LinearReadout, version 3'"),
+        (TENSORS | {"null_interval": torch.ones(1, 2)}, NAMES, "likewise with heldout_correlation and null_interval"),
+        (
+            TENSORS | {"heldout_correlation": torch.ones(2), "null_interval": torch.ones(1, 2)},
+            NAMES,
+            r"its heldout_correlation has shape \(2,\), not \(1,\)",
+        ),
+        (
+            TENSORS | {"heldout_correlation": torch.ones(1), "null_interval": torch.full((1, 2), torch.inf)},
+            NAMES,
+            "null_interval with finite numbers",
+        ),
+        (TENSORS, NAMES | {"origin": "SqueezeNet"}, "its origin is 'SqueezeNet'"),
+        (
+            TENSORS | {"heldout_correlation": torch.ones(1), "null_interval": torch.ones(1, 2)},
+            NAMES | {"format": FORMAT.replace("3", "2")},
+            "it holds .*heldout_correlation",
+        ),
         (TENSORS | {"scatter": torch.ones(1, 1)}, NAMES, r"Expected scatter of 2 by itself, got shape \(1, 1\)"),
         (TENSORS | {"examples": torch.ones(3, 1)}, NAMES, "with examples and scatter or without"),
         (
@@ -524,13 +541,33 @@ def test_other_files(tmp_path, tensors, metadata, text):
         LinearReadout.load(tmp_path / "other.safetensors")
 
 
-def test_files_of_version_1_are_read(tmp_path):
-    metadata = json.dumps({"format": "captum_shared.LinearReadout, version 1", **NAMES})
-    save_file(TENSORS, tmp_path / "old.safetensors", {"readout": metadata})
+@pytest.mark.parametrize("version", [1, 2])
+def test_files_of_earlier_versions_are_read_and_their_origin_is_not_recorded(tmp_path, version):
+    metadata = json.dumps({"format": f"captum_shared.LinearReadout, version {version}", **NAMES})
+    more = {"examples": torch.ones(3, 1), "scatter": torch.ones(1, 1)} if version == 2 else {}
+    save_file(TENSORS | more, tmp_path / "old.safetensors", {"readout": metadata})
     readout = LinearReadout.load(tmp_path / "old.safetensors")
     assert torch.equal(readout.weight, TENSORS["weight"])
-    assert readout.examples is None
-    assert readout.scatter is None
+    assert (readout.examples is None) == (readout.scatter is None) == (version == 1)
+    assert readout.heldout_correlation is readout.null_interval is readout.origin is None
+    assert readout.predicted == (None,)
+    assert repr(readout).endswith("origin=not recorded)")
+
+
+def test_what_is_known_of_the_neurons_is_saved_and_kept(tmp_path):
+    origin = {"network": "SqueezeNet", "layer": "features", "weights": "ab", "preprocess": [1, 0.5], "pool": "average"}
+    r, low, high = np.array([0.6, 0.1, np.nan]), np.array([-0.2, -0.3, np.nan]), torch.tensor([0.2, 0.3, torch.nan])
+    readout = LinearReadout(torch.rand(3, 2), neuron_names=["a", "b", "c"]).with_heldout(r, low, high)
+    readout = readout.with_origin(origin).with_examples(torch.rand(4, 2), torch.eye(2))
+    readout.save(tmp_path / "r")
+    for known in (readout, LinearReadout.load(tmp_path / "r"), copy.deepcopy(readout), readout.double()):
+        np.testing.assert_array_equal(known.heldout_correlation, r)
+        np.testing.assert_array_equal(known.null_interval, np.stack([low, high.double()], axis=1))
+        assert known.origin == origin
+        assert known.predicted == (True, False, False)
+        assert "SqueezeNet, features" in repr(known)
+    with pytest.raises(ValueError, match=r"low of shape \(3,\).*got \(2,\)"):
+        readout.with_heldout(r, low[:2], high)
 
 
 class TestExamples:

@@ -195,7 +195,7 @@ def randomised(similarity: NeuronSimilarity, images: Tensor, *, share: float, se
         for parameter in layer:
             order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)
             parameter.data = parameter.data.flatten()[order].reshape(parameter.shape)
-    return NeuronSimilarity(encoder, similarity.readout, excitatory=similarity.excitatory)
+    return NeuronSimilarity(encoder, similarity.readout, excitatory=similarity.excitatory, any_encoder=True)
 
 
 def _layers_from_the_top(encoder: nn.Module, images: Tensor) -> list[list[nn.Parameter]]:
