@@ -47,7 +47,7 @@ class Recording:
     """Responses of neurons to images, with what is known of both.
 
     Every attribute of an image is in the order of ``stimulus_ids``, every attribute of a neuron in the order of
-    ``neuron_names``. Nothing is matched by the order of rows in a file.
+    ``neuron_names``. Nothing is matched by the order of rows in a file, unless that is asked for.
 
     Attributes:
         responses: (phase, image, neuron) in float64, read-only, the mean over the repetitions of an image in one phase;
@@ -134,7 +134,7 @@ class Recording:
             by_row: whether the rows of a file without identifiers are those of the table, one after the other. Without
                 it such a file is refused.
             skip_missing: whether images without a file are left out, with a warning. Without it they are an error.
-            allow_outside: whether file names may be absolute or lead out of ``images``.
+            allow_outside: whether file names may be absolute or lead out of ``images``; without ``images`` they may.
             follow_links: whether an HDF5-based file may take its data from other files.
 
         Returns:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import itertools
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pandas as pd
+import pynwb
 import pytest
 import xarray as xr
 from PIL import Image
@@ -85,6 +88,14 @@ class TestFilesOfImages:
         file = self.table(tmp_path, "old/bodies/001.png", "old/bodies/./001.png")
         images = write_images(tmp_path / "moved", "bodies/001.png")
         assert Recording.load(file, images=images).paths == (images / "bodies" / "001.png",) * 2
+
+    def test_names_in_other_capitals_are_one_file_where_capitals_are_ignored(self, tmp_path: Path) -> None:
+        file = self.table(tmp_path, "Hand.png", "hand.png")
+        images = write_images(tmp_path / "images", "hand.png")
+        if not (images / "Hand.png").exists():
+            (images / "Hand.png").symlink_to(images / "hand.png")
+        with refused("'Hand.png' and 'hand.png'", "a file of its own"):
+            Recording.load(file, images=images)
 
     @pytest.mark.parametrize("name", ["../secret.png", "a/../../secret.png", "{}/secret.png"])
     def test_a_name_that_leads_out_of_the_folder_is_refused(self, tmp_path: Path, name: str) -> None:
@@ -306,6 +317,29 @@ class TestTablesOfText:
         eval(remedy, {"table": table}).to_csv(tmp_path / "long.csv", index=False)
         assert Recording.load(tmp_path / "long.csv").mean.tolist() == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
 
+    def test_and_so_is_one_of_that_kind_in_another_format(self, tmp_path: Path) -> None:
+        pd.DataFrame({"stimulus_id": IMAGES, "A": RATES[0], "B": RATES[1]}).to_parquet(tmp_path / "r.parquet")
+        with refused("r.parquet", "got stimulus_id, A, B: write one response a row", "table.melt("):
+            Recording.load(tmp_path / "r.parquet")
+
+    @pytest.mark.parametrize("extension", ["csv", "parquet"])
+    def test_a_table_that_was_joined_with_itself_is_refused(self, tmp_path: Path, extension: str) -> None:
+        """Read as repetitions, it would be perfectly reliable."""
+        rng = np.random.default_rng(0)
+        index = pd.MultiIndex.from_product([range(6), NEURONS], names=["stimulus_id", "neuroid_id"])
+        once = pd.DataFrame({"response": rng.poisson(3.0, 18)}, index=index).reset_index()
+        file = tmp_path / f"r.{extension}"
+        for other in (once, once.iloc[:12], once.sample(frac=1.0, random_state=0)):
+            getattr(pd.concat([once, other]), f"to_{extension}")(file, index=False)
+            with refused(file.name, f"each of the {len(other)} rows", "joined with itself"):
+                Recording.load(file)
+        numbered = [once.assign(repetition=number) for number in (1, 2)]
+        for allowed in ([once, once.assign(response=rng.poisson(3.0, 18))], [once, once.iloc[:9]], numbered):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                getattr(pd.concat(allowed), f"to_{extension}")(file, index=False)
+                assert Recording.load(file).halves is not None
+
     def test_the_wrong_one_of_two_tables(self, tmp_path: Path) -> None:
         images = write(tmp_path / "images.csv", "stimulus_id,filename,category", "hand,h.png,body")
         responses = write(tmp_path / "rec.csv", self.HEADER, *self.ROWS)
@@ -359,6 +393,11 @@ class TestOurNetcdf:
     def test_one_phase_without_its_dimension(self, tmp_path: Path) -> None:
         loaded = Recording.load(self.changed(tmp_path, lambda dataset: dataset.isel(phase=1, drop=True)))
         np.testing.assert_array_equal(loaded.responses, 10 * RATES[None])
+
+    def test_under_another_extension_it_is_told_what_it_is(self, tmp_path: Path) -> None:
+        file = self.changed(tmp_path, lambda dataset: dataset.transpose("neuroid", "stimulus", "phase"))
+        with refused("r.h5", "one of our netCDF files, whose extension is .nc"):
+            Recording.load(file.rename(tmp_path / "r.h5"))
 
     @pytest.mark.parametrize(
         ("change", "told"),
@@ -444,6 +483,18 @@ class TestSpikes:
     def test_columns_that_do_not_fit(self, file: Path, name: str, values: list[object], told: str) -> None:
         with refused("r.nwb", told):
             Recording.load(self.changed(file, name, values))
+
+    @pytest.mark.parametrize("observed", [[[0.5, 0.0]], [[0.0, np.nan]], [[0.0, 0.5], [2.0, 1.0]]])
+    def test_times_of_observation_that_are_none(self, tmp_path: Path, observed: list[list[float]]) -> None:
+        start = datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc)
+        nwb = pynwb.NWBFile(session_description="test", identifier="test", session_start_time=start)
+        nwb.add_trial_column("stimulus_id", "image")
+        nwb.add_trial(start_time=0.0, stop_time=0.5, stimulus_id="hand")
+        nwb.add_unit(spike_times=[0.1], obs_intervals=observed)
+        with pynwb.NWBHDF5IO(tmp_path / "r.nwb", "w") as file:
+            file.write(nwb)
+        with refused("r.nwb", "obs_intervals as pairs (begin, end) of ascending numbers"):
+            Recording.load(tmp_path / "r.nwb")
 
     def test_times_that_are_equal_or_before_the_session_are_times(self, file: Path) -> None:
         loaded = Recording.load(self.changed(file, "units/spike_times", [-5.0, 0.1, 0.06, 1.1, 1.1, 1.06]))

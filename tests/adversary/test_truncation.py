@@ -121,6 +121,15 @@ def test_a_table_of_images_cut_at_every_offset(tmp_path: Path) -> None:
     assert outcomes == {"refused": len(text)}
 
 
+def test_a_table_of_one_column_a_neuron_is_never_read(tmp_path: Path) -> None:
+    """Whole or cut: after the first cells of its header it is another table."""
+    text = "stimulus_id,A,B,response\n" + "".join(f"{name},1.5,20.25,3.125\n" for name in LOOPS["stimulus_id"])
+    for kept in range(len(text) + 1):
+        (tmp_path / "r.csv").write_text(text[:kept])
+        with pytest.raises(ValueError, match=r"Expected .*r\.csv"):
+            Recording.load(tmp_path / "r.csv")
+
+
 @pytest.mark.parametrize("each", FORMATS, ids=lambda each: each.extensions[0])
 def test_every_format_cut_at_many_offsets(tmp_path: Path, each: Format, budget: int) -> None:
     file = simulated(tmp_path, each)

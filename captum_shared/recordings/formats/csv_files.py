@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -41,7 +41,7 @@ def read_csv(path: Path, required: Sequence[str], optional: Sequence[str]) -> pd
         check_line_end(text, path)
         reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
         header = [name.strip() for name in next(reader, [])]
-        _check_header(path, header, required, optional)
+        check_columns(header, required, optional, f"in the first line of {path}, separated by commas")
         keep = [header.index(name) for name in (*required, *optional) if name in header]
         for row in reader:
             if not row:
@@ -60,44 +60,42 @@ def read_csv(path: Path, required: Sequence[str], optional: Sequence[str]) -> pd
     return pd.DataFrame(rows, columns=[header[column] for column in keep], index=lines, dtype=object)
 
 
-def _check_header(path: Path, header: list[str], required: Sequence[str], optional: Sequence[str]) -> None:
-    missing = [name for name in required if name not in header]
-    repeated = sorted({name for name in header if header.count(name) > 1})
-    if missing or repeated:
-        raise ValueError(
-            f"Expected the columns {', '.join(required)} once each in the first line of {path}, separated by commas, "
-            f"got {_listed(header) or 'nothing'}: {_remedy(header, missing)}."
-        )
-    check_columns(header, (*required, *optional), path)
-
-
-def check_columns(columns: Iterable[str], known: Sequence[str], path: Path) -> None:
-    """Refuse a column that nobody reads, but that is probably meant as one that is missing.
+def check_columns(columns: list[str], required: Sequence[str], optional: Sequence[str], where: str) -> None:
+    """Refuse a table that lacks a column, or has one that nobody reads but that is probably meant as one that is read.
 
     Args:
-        columns: of a table.
-        known: what is read.
-        path: the file it is from, for the message.
+        columns: of the table.
+        required: those that have to be there.
+        optional: those that are read where they are there.
+        where: where they are, for the message.
 
     Raises:
-        ValueError: if a name is close to one of those.
+        ValueError: if a required one is missing, one is there twice, or a name is close to one that is missing.
 
     Example:
-        >>> check_columns(["response", "Phases"], ["response", "phase"], Path("a.csv"))
+        >>> check_columns(["response", "Phases"], ["response"], ["phase"], "in a.csv")
         Traceback (most recent call last):
-        ValueError: Expected the column phase of a.csv under this name, got 'Phases': rename it, or give it a name of
+        ValueError: Expected the column phase in a.csv under this name, got 'Phases': rename it, or give it a name of
         its own if it is something else.
     """
-    own = set(columns)
-    for name, right in meant(sorted(own.difference(known)), [name for name in known if name not in own]).items():
+    missing = [name for name in required if name not in columns]
+    repeated = sorted({name for name in columns if columns.count(name) > 1})
+    if missing or repeated:
         raise ValueError(
-            f"Expected the column {right} of {path} under this name, got {name!r}: rename it, or give it a name of its "
+            f"Expected the columns {', '.join(required)} once each {where}, got {_listed(columns) or 'nothing'}: "
+            f"{_remedy(columns, missing)}."
+        )
+    known = [*required, *optional]
+    others = [name for name in columns if name not in known]
+    for name, right in meant(others, [name for name in known if name not in columns]).items():
+        raise ValueError(
+            f"Expected the column {right} {where} under this name, got {name!r}: rename it, or give it a name of its "
             "own if it is something else."
         )
 
 
 def _remedy(header: list[str], missing: list[str]) -> str:
-    """What to do about a header: another table than this may have been meant."""
+    """What to do about the names of columns: another table than this may have been meant."""
     if "neuroid_id" not in missing or "stimulus_id" not in header:
         close = meant(header, missing)
         return ", ".join(f"rename {name!r} to {right}" for name, right in close.items()) or "rename them"

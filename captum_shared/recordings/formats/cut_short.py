@@ -1,4 +1,4 @@
-"""Tables of text that were cut short: nothing in such a file says where it ends, so its lines and rows have to."""
+"""Tables that were cut short or joined: nothing in a file of text says where it ends, so its lines and rows have to."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Float64, Int
 from numpy import ndarray
+
+_FEWEST_REPEATED = 10
 
 
 def check_line_end(text: str, path: Path) -> None:
@@ -83,6 +85,37 @@ def check_complete(rows: pd.DataFrame, path: Path) -> None:
         _warn(len(once), gaps, path)
 
 
+def check_not_doubled(rows: pd.DataFrame, responses: Float64[ndarray, " row"], path: Path) -> None:
+    """Refuse a table that was joined with itself: its repetitions would make it look perfectly reliable.
+
+    Args:
+        rows: as of :func:`check_complete`, with repetitions that were counted here.
+        responses: one for each row.
+        path: the file they are from, for the message.
+
+    Raises:
+        ValueError: if ten or more rows repeat an image, neuron and phase, all with the same response as the first one,
+            and these are not all one number.
+
+    Example:
+        >>> rows = pd.DataFrame({"stimulus_id": list("abcdefghij") * 2, "neuroid_id": "A"})
+        >>> check_not_doubled(rows.assign(repetition="0"), np.arange(20.0) % 10, Path("a.csv"))
+        Traceback (most recent call last):
+        ValueError: Expected repetitions that differ in a.csv, got the same response in each of the 10 rows that repeat
+        an image and a neuron, as in a file that was joined with itself: write every row once, or number the repetitions
+        in a column of this name if they are real.
+    """
+    once = rows.drop(columns="repetition")
+    again = once.duplicated().to_numpy()
+    same = once.assign(response=responses).duplicated().to_numpy()
+    if again.sum() >= _FEWEST_REPEATED and same[again].all() and len(np.unique(responses[again])) > 1:
+        raise ValueError(
+            f"Expected repetitions that differ in {path}, got the same response in each of the {again.sum():,} rows "
+            "that repeat an image and a neuron, as in a file that was joined with itself: write every row once, or "
+            "number the repetitions in a column of this name if they are real."
+        )
+
+
 def _stopping(codes: dict[str, Int[ndarray, " row"]]) -> dict[str, int] | None:
     """How often each loop runs, the outermost first, where the rows are an unfinished round of nested loops."""
     starts = {name: int(np.argmax(code == 1)) for name, code in codes.items() if code.any()}
@@ -99,7 +132,7 @@ def _warn(n_rows: int, numbers: dict[str, int], path: Path) -> None:
     warnings.warn(
         f"{path} has rows for {n_rows:,} of {math.prod(numbers.values()):,} responses ({_product(numbers)}); the "
         "others are taken as missing. Copy or export it again if it was cut short.",
-        stacklevel=2,
+        stacklevel=6,  # where Recording.load is called
     )
 
 

@@ -202,11 +202,14 @@ def _is_file(path: Path) -> bool:
 
 
 def _check_own(names: Sequence[Sequence[str]], filenames: Sequence[str], files: Sequence[Path | None]) -> None:
-    """Refuse different names that lead to one file, as they do where their folders are missing."""
-    first: dict[Path, int] = {}
+    """Refuse different names that lead to one file, as they do where folders are missing or capitals are ignored."""
+    first: dict[str, int] = {}
     for index, file in enumerate(files):
-        if file is not None and names[first.setdefault(file, index)] != names[index]:
+        if file is None:
+            continue
+        other = first.setdefault(str(file).casefold(), index)
+        if names[other] != names[index] and file.samefile(str(files[other])):
             raise ValueError(
-                f"Expected a file of its own for each name, got {file} for {filenames[first[file]]!r} and "
+                f"Expected a file of its own for each name, got {file} for {filenames[other]!r} and "
                 f"{filenames[index]!r}: put the images into folders as the names say, or correct the names."
             )

@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from captum_shared.recordings.formats.contents import WINDOW, Contents, Window
 from captum_shared.recordings.formats.csv_files import check_columns, read_csv, write_csv
-from captum_shared.recordings.formats.cut_short import check_complete
+from captum_shared.recordings.formats.cut_short import check_complete, check_not_doubled
 from captum_shared.recordings.formats.identifiers import as_text
 from captum_shared.recordings.formats.presentations import Presentations, check_once, one_each
 
@@ -51,7 +51,7 @@ def read_long_csv(path: Path, window: Window = WINDOW) -> Contents:
     """
     table = read_csv(path, _REQUIRED, _OPTIONAL)
     responses = _parsed(table["response"], path)
-    rows = _told_apart(table)
+    rows = _told_apart(table, responses, path)
     presentations = _presentations(table, rows, responses)
     check_complete(rows, path)
     return presentations.averaged()
@@ -74,15 +74,11 @@ def read_parquet(path: Path, window: Window = WINDOW) -> Contents:
     from pyarrow import parquet
 
     names = parquet.read_schema(path).names
+    check_columns(names, _REQUIRED, _OPTIONAL, f"in {path}")
     columns = [name for name in (*_REQUIRED, *_OPTIONAL) if name in names]
     table = parquet.read_table(path, columns=columns, partitioning=None).to_pandas(ignore_metadata=True)
-    check_columns(names, (*_REQUIRED, *_OPTIONAL), path)
-    missing = [name for name in _REQUIRED if name not in columns]
-    if missing or not len(table):
-        raise ValueError(
-            f"Expected the columns {', '.join(_REQUIRED)} and at least one row in {path}, got {len(table)} rows of "
-            f"{', '.join(names) or 'nothing'}: rename them."
-        )
+    if not len(table):
+        raise ValueError(f"Expected at least one row in {path}, got none: export it again.")
     text = pd.DataFrame(
         {name: as_text(table[name], f"{name} in {path}") for name in columns if name != "response"}, dtype=object
     )
@@ -90,7 +86,7 @@ def read_parquet(path: Path, window: Window = WINDOW) -> Contents:
     numeric = pd.api.types.is_numeric_dtype(table["response"])
     cells = table["response"].set_axis(text.index)
     responses = cells.to_numpy(np.float64, na_value=np.nan) if numeric else _parsed(cells, path)
-    return _presentations(text, _told_apart(text), responses).averaged()
+    return _presentations(text, _told_apart(text, responses, path), responses).averaged()
 
 
 def write_long_csv(path: Path, contents: Contents) -> None:
@@ -131,12 +127,14 @@ def _parsed(cells: pd.Series, path: Path) -> Float64[ndarray, " row"]:
     return numbers
 
 
-def _told_apart(table: pd.DataFrame) -> pd.DataFrame:
+def _told_apart(table: pd.DataFrame, responses: Float64[ndarray, " row"], path: Path) -> pd.DataFrame:
     """What tells the rows apart; repetitions without a number are counted in the order of the rows."""
     rows = table[[name for name in ("phase", "stimulus_id", "repetition", "neuroid_id") if name in table]]
     if "repetition" in rows:
         return rows
-    return rows.assign(repetition=rows.groupby(list(rows), sort=False).cumcount().astype(str))
+    counted = rows.assign(repetition=rows.groupby(list(rows), sort=False).cumcount().astype(str))
+    check_not_doubled(counted, responses, path)
+    return counted
 
 
 def _presentations(table: pd.DataFrame, rows: pd.DataFrame, responses: Float64[ndarray, " row"]) -> Presentations:

@@ -103,8 +103,10 @@ def _check_names(names: Sequence[str], path: Path, required: Sequence[str]) -> N
     optional = [name for name in NAMES.values() if name not in required]
     unknown = sorted(set(names).difference(NAMES.values()))
     close = meant(unknown, [name for name in NAMES.values() if name not in names])
-    renamed = ", ".join(f"rename {name!r} to {right}" for name, right in close.items())
+    remedy = ", ".join(f"rename {name!r} to {right}" for name, right in close.items())
+    if {"stimulus", "neuroid"} <= {*unknown}:
+        remedy = "this is one of our netCDF files, whose extension is .nc"
     raise ValueError(
         f"Expected {', '.join(required)} (and optionally {', '.join(optional)}, nothing else) in {path}, got "
-        f"{first_ten(sorted(names)) if names else 'nothing'}: {renamed or 'rename them, or leave the others out'}."
+        f"{first_ten(sorted(names)) if names else 'nothing'}: {remedy or 'rename them, or leave the others out'}."
     )
