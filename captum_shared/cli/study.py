@@ -3,11 +3,14 @@
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from captum_shared._files import file_names
+from captum_shared._record import Record
 from captum_shared.cli.app import app, told
+from captum_shared.cli.asked import asked_for, holds_what_is_asked_for, remember
 from captum_shared.cli.choices import FigureFormat, Pool
 from captum_shared.recordings.formats.table import EXTENSIONS, WRITTEN
 from captum_shared.study.result import StudyResult
@@ -81,6 +84,9 @@ def study(
     figures: Annotated[FigureFormat, typer.Option(help="Format of the figures.")] = "png",
 ) -> None:
     """Explain a recording: which objects drive each neuron, what they resemble for it, and where."""
+    asked = asked_for(locals())
+    if resume and _told_again(output, asked):
+        return
     from captum_shared.cli.networks import available
     from captum_shared.encoders.by_name import encoder_by_name, layers_by_name
     from captum_shared.encoders.features import LatentFeatures
@@ -119,7 +125,7 @@ def study(
             features: LatentFeatures | LayerFeatures = layers_by_name(name, weights=file, pool=pool)
         else:
             features = encoder_by_name(name, cut, weights=file, pool=pool)
-        folder = output / f"{name}-{cut}".replace("/", "_").replace(":", "_") if results else output
+        folder = output / file_names([f"{name}-{cut}"])[0] if results else output
         results.append(
             run_study(
                 loaded,
@@ -131,9 +137,11 @@ def study(
                 pairs_of=results[0] if results else None,
             )
         )
-    names = [f"{name}, {result.layer}" for (name, _, _), result in zip(encoders, results, strict=True)]
+    names = [_name(result) for result in results]
     _print_summary(results, names)
     written = write_figures(results, names, output / "figures", method=show, figure_format=figures)
+    folders = [str(result.map_file.parent.relative_to(output)) for result in results]
+    remember(output, asked, [*folders, "figures"])
     typer.echo(f"Wrote study.json, maps.npz, readout.safetensors and {len(written)} figures to {output}.")
 
 
@@ -166,6 +174,21 @@ def simulate(
         f"Wrote {path}. Next: captum-shared study {path} --images {output / 'images'} --preferred creature "
         f"--model embedded --layer features --output {output / 'study'}"
     )
+
+
+def _told_again(output: Path, asked: dict[str, Any]) -> bool:
+    """Print the summary of a study that is finished and whole, if that is all that is asked for."""
+    record = Record(output)
+    if not record.asked or not holds_what_is_asked_for(output, asked):
+        return False
+    results = [StudyResult.load(output / folder) for folder in record.asked["folders"][:-1]]
+    _print_summary(results, [_name(result) for result in results])
+    typer.echo(f"{output} holds this study and its figures already, and all of them are whole.")
+    return True
+
+
+def _name(result: StudyResult) -> str:
+    return f"{result.settings['model']}, {result.layer}"
 
 
 def _encoders(

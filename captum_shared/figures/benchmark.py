@@ -1,17 +1,21 @@
 """How well methods recover a known answer: one dot a method, with its interval."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from captum_shared._files import write_atomically
+from captum_shared._files import sweep
+from captum_shared._occupied import occupied
+from captum_shared._record import Record
+from captum_shared._resuming import digest, versions
 from captum_shared.evaluation.result import table
 from captum_shared.evaluation.scores.records import SCORES
 from captum_shared.figures.output import save_figure
-from captum_shared.figures.page import draw_legend, new_figure, plain_axes
+from captum_shared.figures.page import draw_legend, new_figure, plain_axes, plain_text
 
 _STYLES: Final = {  # Okabe and Ito's colours; the markers tell families apart without them
     "ours": ("#0072B2", "o"),
@@ -23,6 +27,7 @@ _STYLES: Final = {  # Okabe and Ito's colours; the markers tell families apart w
 }
 
 
+@plain_text
 def benchmark_figure(result: Mapping[str, Any], scores: Sequence[str] = ("answer_largest", "mass")) -> Figure:
     """Draw the scores of all methods of a benchmark, best first.
 
@@ -61,16 +66,27 @@ def save_benchmark(result: Mapping[str, Any], folder: str | Path) -> str:
 
     Args:
         result: what :func:`~captum_shared.evaluation.run_benchmark` returns.
-        folder: where to.
+        folder: where to; what was drawn of the same benchmark before and is whole is left as it is.
 
     Returns:
         The table.
     """
-    written = table(result)
-    with write_atomically(Path(folder) / "table.md") as path:
-        path.write_text(written + "\n", encoding="utf-8")
-    save_figure(benchmark_figure(result), Path(folder) / "figure.png")
+    written, source = table(result), digest([json.dumps(result).encode(), *map(str.encode, _drawn_with())])
+    files: dict[str, Callable[[Path], object]] = {
+        "table.md": lambda path: path.write_text(written + "\n", encoding="utf-8"),
+        "figure.png": lambda path: save_figure(benchmark_figure(result), path),
+    }
+    with occupied(Path(folder)):
+        sweep(Path(folder))
+        record = Record(Path(folder))
+        for name, write in files.items():
+            if not record.intact(name, source):
+                record.write(name, write, source)
     return written
+
+
+def _drawn_with() -> list[str]:
+    return [*versions("captum-shared", "matplotlib").values()]
 
 
 def _draw(axes: Axes, methods: Sequence[Mapping[str, Any]], name: str) -> None:

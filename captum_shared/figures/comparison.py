@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from captum_shared.figures.neurons import best_encoded, why_none
 from captum_shared.figures.objects import KINDS
-from captum_shared.figures.page import draw_distributions, sentence_figure
+from captum_shared.figures.page import draw_distributions, plain_text, sentence_figure
 from captum_shared.figures.shown import PairMaps, common_scale, method_shown, scale_note
 from captum_shared.figures.tiles import TileRow, side_groups, tile_page
 from captum_shared.methods.method import Method
@@ -26,6 +26,7 @@ _NOTE = (
 _OBJECT = "pixels of the object (further from the median colour of the image's frame than 95 % of the frame is)"
 
 
+@plain_text
 def integrated_gradients_figure(result: StudyResult) -> Figure:
     """Compare the maps made with gradients and with Integrated Gradients on the same pairs.
 
@@ -62,6 +63,7 @@ def integrated_gradients_figure(result: StudyResult) -> Figure:
     return figure
 
 
+@plain_text
 def architectures_figure(results: Sequence[StudyResult], names: Sequence[str], *, method: str | None = None) -> Figure:
     """Compare the maps of several networks on the same pairs.
 

@@ -17,7 +17,7 @@ from captum_shared.attr.decomposition import Components
 from captum_shared.attr.heatmaps import heatmap, smoothed
 from captum_shared.attr.pairs import Pair
 from captum_shared.figures.overlay import absolute_scale, density, draw_outline, draw_picture, pale, told_share
-from captum_shared.figures.page import BLUE, GREEN, ORANGE, SKY, VERMILLION, shortened
+from captum_shared.figures.page import BLUE, GREEN, ORANGE, SKY, VERMILLION, plain_text, shortened
 
 _COLOURS: Final = (VERMILLION, BLUE, GREEN, "#CC79A7", ORANGE, SKY)  # of Okabe and Ito
 _OPACITY: Final = 0.85
@@ -29,6 +29,7 @@ _ABOVE, _LINE, _SWATCH = 0.24, 0.2, 0.12
 _HALO: Final = withStroke(linewidth=2.4, foreground="white")
 
 
+@plain_text
 def components_figure(
     images: tuple[Float[Tensor, "3 height width"], Float[Tensor, "3 reference_height reference_width"]],
     components: Components,

@@ -8,9 +8,10 @@ from torch import Tensor
 from captum_shared.attr.heatmaps import heatmap
 from captum_shared.attr.matching import Counterpart
 from captum_shared.figures.overlay import draw_overlay, draw_picture, scale
-from captum_shared.figures.page import VERMILLION
+from captum_shared.figures.page import VERMILLION, plain_text
 
 
+@plain_text
 def counterpart_figure(
     images: tuple[Float[Tensor, "3 height width"], Float[Tensor, "3 reference_height reference_width"]],
     found: Counterpart,

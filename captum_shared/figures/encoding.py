@@ -28,6 +28,7 @@ from captum_shared.figures.page import (
     draw_legend,
     new_figure,
     plain_axes,
+    plain_text,
     sentence_figure,
     shortened,
     wrapped,
@@ -50,6 +51,7 @@ class _Judgement:
     marker: str
 
 
+@plain_text
 def encoding_figure(result: StudyResult) -> Figure:
     """Draw how well every neuron is encoded, on the preferred category and on the others.
 
@@ -141,7 +143,13 @@ def _draw_means(axes: Axes, groups: dict[str, Sequence[NeuronResult]], judgement
 
 def _draw_interval(axes: Axes, judgement: _Judgement) -> None:
     plain_axes(axes)
-    axes.axhspan(*judgement.interval, color=_BAND, linewidth=0, zorder=0, label="two-sided 5 % interval, $\\rho = 0$")
+    axes.axhspan(
+        *judgement.interval,
+        color=_BAND,
+        linewidth=0,
+        zorder=0,
+        label="two-sided 5 % interval, \N{GREEK SMALL LETTER RHO} = 0",
+    )
     axes.axhline(0, color=GREY, linewidth=0.5, zorder=0.5)
 
 

@@ -1,20 +1,22 @@
 """What drives each neuron from outside the preferred category, and what it resembles there."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from typing import get_args
 
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from captum_shared.figures.neurons import best_encoded, named, why_none
-from captum_shared.figures.page import draw_distributions, sentence_figure
+from captum_shared.figures.page import draw_distributions, plain_text, sentence_figure
 from captum_shared.figures.shown import PairMaps, common_scale, method_shown, scale_note, strength, unit
 from captum_shared.figures.tiles import Tile, TileRow, side_groups, tile_page
 from captum_shared.methods.method import Method
 from captum_shared.study.result import Kind, NeuronResult, StudyResult
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
+PER_FIGURE = 12
 _LARGE = 3  # up to so many neurons stand in one column
 _HEADS = (("object", "map"), ("reference", "map"))
 _PANELS_NOTE = (
@@ -31,7 +33,7 @@ _FAINT_NOTE = (
 
 
 def pair_panels_figure(
-    result: StudyResult, region: str, *, method: str | None = None, per_figure: int = 12
+    result: StudyResult, region: str, *, method: str | None = None, per_figure: int = PER_FIGURE
 ) -> Iterator[Figure]:
     """Draw for every neuron of a region the object that drives it most, and its reference, beside their maps.
 
@@ -64,9 +66,10 @@ def pair_panels_figure(
         raise ValueError(f"Expected a region of the study, got {region!r}: it has {known}.")
     if per_figure < 1:
         raise ValueError(f"Expected at least one neuron in a figure, got per_figure={per_figure}: raise it.")
-    return _pages(result, region, method_shown(result, method), per_figure)
+    return (draw() for draw in panel_pages(result, region, method_shown(result, method), per_figure))
 
 
+@plain_text
 def faint_figure(result: StudyResult, *, method: str | None = None, n_neurons: int = 3) -> Figure:
     """Compare objects that drive a neuron and resemble its references with those that do not.
 
@@ -109,23 +112,41 @@ def faint_figure(result: StudyResult, *, method: str | None = None, n_neurons: i
     return figure
 
 
-def _pages(result: StudyResult, region: str, method: Method, per_figure: int) -> Iterator[Figure]:
+def panel_pages(
+    result: StudyResult, region: str, method: Method, per_figure: int = PER_FIGURE
+) -> list[Callable[[], Figure]]:
+    """Count the figures of :func:`pair_panels_figure`, to draw them one by one.
+
+    Args:
+        result: a study.
+        region: the region.
+        method: which maps to show.
+        per_figure: the most neurons in one figure.
+
+    Returns:
+        For every figure a function that draws it.
+    """
     neurons = best_encoded([neuron for neuron in result.included if neuron.region == region])
     strongest = [_by_kind(result, neuron, method).get("strong") for neuron in neurons]
     shown = [maps for maps in strongest if maps is not None]
     name = region or "Neurons"
     if not shown:
-        yield sentence_figure(f"{name}: no neuron with a pair to show takes part.")
-        return
-    norm = common_scale([[maps] for maps in shown], method)
-    note = _note(_PANELS_NOTE, method)
+        return [partial(plain_text(sentence_figure), f"{name}: no neuron with a pair to show takes part.")]
+    norm = cache(lambda: common_scale([[maps] for maps in shown], method))
     starts = range(0, len(shown), per_figure)
-    for page, start in enumerate(starts, start=1):
-        rows = [_panel_row(maps, norm) for maps in shown[start : start + per_figure]]
-        half = len(rows) if len(rows) <= _LARGE else (len(rows) + 1) // 2
-        columns = [[replace(own[0], heads=_HEADS), *own[1:]] for own in (rows[:half], rows[half:]) if own]
-        title = name if len(starts) == 1 else f"{name}, {page} of {len(starts)}"
-        yield tile_page(columns, {unit(method): norm}, title=title, note=note)[0]
+    titles = [name if len(starts) == 1 else f"{name}, {page} of {len(starts)}" for page in range(1, 1 + len(starts))]
+    return [
+        partial(_page, shown[start : start + per_figure], norm, title=title)
+        for start, title in zip(starts, titles, strict=True)
+    ]
+
+
+@plain_text
+def _page(shown: Sequence[PairMaps], norm: Callable[[], Normalize], *, title: str) -> Figure:
+    rows, method = [_panel_row(maps, norm()) for maps in shown], shown[0].method
+    half = len(rows) if len(rows) <= _LARGE else (len(rows) + 1) // 2
+    columns = [[replace(own[0], heads=_HEADS), *own[1:]] for own in (rows[:half], rows[half:]) if own]
+    return tile_page(columns, {unit(method): norm()}, title=title, note=_note(_PANELS_NOTE, method))[0]
 
 
 def _note(note: str, method: Method) -> str:

@@ -1,12 +1,17 @@
 """The page that the figures of a study are drawn for: a width, a type, colours that everybody can tell apart."""
 
+import functools
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ParamSpec
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+_P = ParamSpec("_P")
 
 WIDTH = 7.0  # inches: figures are printed as wide as a page of two columns
 FONT = 7.0  # points at that width
@@ -21,6 +26,33 @@ BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, GREY = (  # Okabe and Ito, and a gr
     "#D55E00",
     "#8A8A8A",
 )
+
+
+def plain_text(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
+    """Draw names as they are: a dollar in one begins no formula, and bytes that are no text are spelled out.
+
+    Args:
+        draw: a function that makes a figure.
+
+    Returns:
+        The function.
+
+    Example:
+        >>> figure = plain_text(sentence_figure)("It costs 3 $ or 4 $.")
+        >>> figure.texts[0].get_text(), figure.texts[0].get_parse_math()
+        ('It costs 3 $ or 4 $.', False)
+    """
+
+    @functools.wraps(draw)
+    def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> Figure:
+        with rc_context({"text.parse_math": False, "text.usetex": False}):
+            figure = draw(*args, **kwargs)
+        for text in figure.findobj(Text):
+            spelled = text.get_text().encode(errors="backslashreplace").decode()
+            text.set_text(spelled)
+        return figure
+
+    return wrapper
 
 
 def new_figure(height: float, *, layout: str | None = None) -> Figure:

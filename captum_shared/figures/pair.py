@@ -20,6 +20,7 @@ from captum_shared.figures.overlay import (
     scale,
     told_share,
 )
+from captum_shared.figures.page import plain_text
 from captum_shared.methods.explanation import Explanation
 
 _COLUMN, _ROW, _STRIP = 2.3, 2.65, 1.3  # inches
@@ -101,6 +102,7 @@ def shared_totals(explanations: Mapping[str, Explanation]) -> dict[str, float]:
     return {each.method.title: float(each.shared[0]) for each in explanations.values() if each.shared is not None}
 
 
+@plain_text
 def pair_figure(
     image: Panel,
     reference: Panel,

@@ -13,7 +13,19 @@ from numpy import ndarray
 
 from captum_shared.evaluation.tasks.preferences import CategoryNeuron, MethodMaps, Photograph
 from captum_shared.figures.overlay import colour_bar, draw_overlay, draw_picture, scale
-from captum_shared.figures.page import CHARACTERS, FONT, GREY, LINE, WIDTH, new_figure, place, shortened, wrapped, write
+from captum_shared.figures.page import (
+    CHARACTERS,
+    FONT,
+    GREY,
+    LINE,
+    WIDTH,
+    new_figure,
+    place,
+    plain_text,
+    shortened,
+    wrapped,
+    write,
+)
 
 _MARGIN = 0.1  # inches, like all that follow
 _GAP = 0.03
@@ -75,6 +87,7 @@ class _Columns:
         return cls([left + gap + column * side for column, gap in enumerate(itertools.accumulate(gaps))], side)
 
 
+@plain_text
 def preferences_figure(neurons: Sequence[CategoryNeuron]) -> Figure:
     """Draw for each neuron examples of what it prefers, and the image and its reference beside the maps of all methods.
 

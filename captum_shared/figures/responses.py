@@ -27,11 +27,13 @@ from captum_shared.figures.page import (
     draw_legend,
     new_figure,
     plain_axes,
+    plain_text,
     sentence_figure,
 )
 from captum_shared.study.result import NeuronResult, StudyResult
 
 
+@plain_text
 def response_figure(result: StudyResult) -> Figure:
     """Compare the responses to the shown objects with the neuron's mean responses.
 
