@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import warnings
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -27,7 +26,6 @@ def main() -> None:
         signal.signal(each, stop)
     for stream in (sys.stdout, sys.stderr):  # names of files may be bytes that are no text
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    warnings.formatwarning = lambda message, *_, **__: f"captum-shared: {message}\n"
     try:
         from captum_shared.cli import app
 

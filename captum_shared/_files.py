@@ -141,7 +141,7 @@ def check_outputs(outputs: Iterable[Path], *, read: Iterable[Path], made: Iterab
                 f"{output} exists already and is not known to be of an earlier run: choose another --output, or "
                 "replace it by --force."
             )
-        _check_folder(output)
+        check_place(output)
 
 
 def _exists(path: Path) -> bool:
@@ -159,9 +159,17 @@ def _same(path: Path, other: Path) -> bool:
         return False
 
 
-def _check_folder(output: Path) -> None:
-    """Raise an error if a file cannot be made, as far as that can be told."""
-    folder = output.parent
+def check_place(output: Path) -> None:
+    """Raise an error if a file or folder cannot be made, as far as that can be told before there is work to lose.
+
+    Args:
+        output: the file or folder.
+
+    Raises:
+        OSError: if its name is too long, what it should lie in is a file, or may not be written to.
+    """
+    _exists(output)
+    folder = output.absolute().parent
     while not _exists(folder):
         folder = folder.parent
     if not folder.is_dir():

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, final
 
-from captum_shared._files import digest_of, move, write_atomically
+from captum_shared._files import digest_of, move, sweep, write_atomically
+from captum_shared._occupied import occupied
 
 RECORD: Final = ".captum-shared.json"
 ASIDE: Final = "damaged"
@@ -127,6 +128,22 @@ class Record:
         content = {"description": self.description, "asked": self.asked, "files": self._files}
         with write_atomically(self._file) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def keep(folder: Path, files: Mapping[str, Callable[[Path], object]], *, of: str) -> None:
+    """Write files to a folder, but those that are there, whole and of the same.
+
+    Args:
+        folder: the folder; made if absent.
+        files: what writes each to a path, by name.
+        of: what they are made of.
+    """
+    with occupied(folder):
+        sweep(folder)
+        record = Record(folder)
+        for name, write in files.items():
+            if not record.intact(name, of):
+                record.write(name, write, of)
 
 
 def put_aside(file: Path, folder: Path) -> None:

@@ -6,6 +6,8 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 
+from captum_shared._files import check_place, digest_of
+from captum_shared._record import keep
 from captum_shared.cli.app import app, listed, told
 from captum_shared.cli.choices import Half
 
@@ -122,6 +124,7 @@ def neurons(
     names: Names = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the neurons and their responses.")] = 0,
     device: Device = "cpu",
+    resume: Resume = False,
 ) -> None:
     """Show what drives six simulated neurons, each of which prefers a category of photographs.
 
@@ -132,18 +135,20 @@ def neurons(
     from captum_shared.evaluation.tasks.preferences import DEFAULT_METHODS
     from captum_shared.figures import preferences_figure, save_figure
 
-    _check_folder(output, resume=False)
+    _check_folder(output, resume=resume)
     chosen = listed(names) or list(DEFAULT_METHODS)
     features = encoder(model, layer, weights).to(available(device))
     explained = run_category_neurons(
-        features, images, names=chosen, seed=seed, settings={"model": model}, output=output
+        features, images, names=chosen, seed=seed, settings={"model": model}, output=output, resume=resume
     )
-    save_figure(preferences_figure(explained), output / "figure.png")
+    figure = {"figure.png": lambda path: save_figure(preferences_figure(explained), path)}
+    keep(output, figure, of=digest_of(output / "results.json"))
     typer.echo(f"Wrote results.json and figure.png to {output}.")
 
 
 def _check_folder(output: Path, *, resume: bool) -> None:
-    """Refuse a folder that holds something, before anything is computed."""
+    """Refuse a folder that holds something, or cannot be made, before anything is computed."""
+    check_place(output)
     if not resume and output.exists() and (output.is_file() or any(output.iterdir())):
         raise ValueError(
             f"Expected a new or empty folder, but {output} holds something already: choose another, or go on with a "

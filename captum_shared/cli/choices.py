@@ -8,6 +8,9 @@ Pool: TypeAlias = Literal["average", "max", "none", "class_token"]
 Half: TypeAlias = Literal["development", "report", "all"]
 FigureFormat: TypeAlias = Literal["png", "pdf", "svg"]
 
+Force: TypeAlias = Annotated[
+    bool, typer.Option("--force", help="Replace files that exist, but for those that are read.")
+]
 MethodNames: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(

@@ -5,9 +5,12 @@ from typing import Annotated, Final
 
 import typer
 
+from captum_shared._files import check_outputs
+from captum_shared._record import Record
 from captum_shared.cli.app import app, listed, told
 from captum_shared.cli.choices import MethodNames
 
+_NEURONS: Final = 6
 CAPTUM: Final = ("neuron-grad-cam", "neuron-guided-grad-cam", "neuron-deeplift", "similarity-grad-cam")
 """What a user of Captum would pick, shown beside the default methods."""
 
@@ -35,10 +38,12 @@ def demo(
     from captum_shared.study import StudySettings, run_study
     from captum_shared.synthetic import simulate_recording
 
+    kept = (output / name for name in ("demo.json", *(f"neuron_{index}.png" for index in range(_NEURONS))))
+    check_outputs(kept, read=[], made=[output / name for name in Record(output).names], force=False)
     methods = methods_by_name(listed(method) or [*DEFAULT_METHODS, *CAPTUM])
     world = output / f"world-{seed}"
     if not world.exists():
-        simulate_recording(world, format="npz", n_neurons=6, seed=seed, progress=True)
+        simulate_recording(world, format="npz", n_neurons=_NEURONS, seed=seed, progress=True)
     features = encoder_by_name("embedded", "features")
     settings = StudySettings("creature", n_strong=1, n_dissimilar=0, n_weak=0, seed=seed)
     recording = Recording.load(world / "recording.npz")

@@ -3,14 +3,16 @@
 import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import typer
 
-from captum_shared._files import write_atomically
-from captum_shared._resuming import versions
+from captum_shared._files import file_names
+from captum_shared._record import keep
+from captum_shared._resuming import digest, versions
 from captum_shared.evaluation import ScoredPair
 from captum_shared.figures import known_pair_figure, save_figure
 from captum_shared.study import NeuronResult, StudyResult
@@ -28,14 +30,21 @@ def write_demo(study: StudyResult, scored: Sequence[ScoredPair], output: Path, s
         output: the folder to write to.
         seed: of the simulation.
     """
-    for neuron, pair in zip(study.included, scored, strict=True):
-        titles = ("strongest artefact", "its reference")
-        figure = known_pair_figure(pair, similarity=neuron.pairs[0].similarity, titles=titles)
-        save_figure(figure, output / f"{neuron.name.replace(' ', '_')}.png")
+    explained = list(zip(study.included, scored, strict=True))
+    names = file_names([neuron.name for neuron in study.included])
     neurons = [_entry(neuron, pair) for neuron, pair in zip(study.included, scored, strict=True)]
     result = {"neurons": neurons, "seed": seed, "versions": versions(*_PACKAGES)}
-    with write_atomically(output / "demo.json") as path:
-        path.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    text = json.dumps(result, indent=2, allow_nan=False) + "\n"
+    files: dict[str, Callable[[Path], object]] = {
+        f"{name}.png": partial(_draw, neuron, pair) for name, (neuron, pair) in zip(names, explained, strict=True)
+    }
+    files["demo.json"] = lambda path: path.write_text(text, encoding="utf-8")
+    keep(output, files, of=digest([text.encode()]))
+
+
+def _draw(neuron: NeuronResult, pair: ScoredPair, path: Path) -> None:
+    titles = ("strongest artefact", "its reference")
+    save_figure(known_pair_figure(pair, similarity=neuron.pairs[0].similarity, titles=titles), path)
 
 
 def _entry(neuron: NeuronResult, pair: ScoredPair) -> dict[str, Any]:

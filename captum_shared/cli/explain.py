@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from captum_shared._files import check_outputs
 from captum_shared.cli.app import app, listed, told
-from captum_shared.cli.choices import MethodNames, Pool
+from captum_shared.cli.choices import Force, MethodNames, Pool
 
 
 @app.command(
@@ -49,6 +50,7 @@ def explain(
     ] = None,
     device: Annotated[str, typer.Option(help="Device to compute on, such as cpu, cuda or mps.")] = "cpu",
     output: Annotated[Path, typer.Option(help="File of the figure; the maps go beside it as .npz.")] = Path("pair.png"),
+    force: Force = False,
 ) -> None:
     """Show what an image shares with a reference, for one neuron."""
     from captum_shared.attr.similarity import NeuronSimilarity
@@ -56,6 +58,7 @@ def explain(
         candidates_of,
         chosen_neuron,
         figure_of,
+        made_before,
         plain_similarity,
         print_similarities,
         save_maps,
@@ -70,6 +73,10 @@ def explain(
     from captum_shared.study.pair import explain_pair
 
     check_output(output)
+    maps_file = output.with_suffix(".npz")
+    drawn = [output, *(beside(output, what) for what, asked in (("components", components), ("match", match)) if asked)]
+    read = [image, *references, *(Path(each) for each in (weights, readout, center, null) if each is not None)]
+    check_outputs([*drawn, maps_file], read=read, made=made_before(maps_file), force=force)
     methods = methods_by_name(listed(method) or DEFAULT_METHODS)
     if neuron is not None and readout is None:
         raise ValueError("--neuron chooses among the neurons of a --readout: give both, or neither for plain cosine.")
@@ -95,15 +102,12 @@ def explain(
     pair = Shown(centred, (images[:1], images[best : best + 1]), target, shown[[0, best]], titles)
     regions = None if null is None else pair.significant(null)
     title = f"{seen_by} of {model}, {features.layer}: similarity {float(explanation.similarities[best - 1]):.2f}"
-    written = [output, output.with_suffix(".npz")]
     save_figure(
         figure_of(explanation, pair, candidates_of(explanation, shown, references), regions, title=title), output
     )
-    save_maps(explanation, written[1], image, references)
     if components:
-        written.append(beside(output, "components"))
-        pair.draw_components(written[-1])
+        pair.draw_components(beside(output, "components"))
     if point is not None:
-        written.append(beside(output, "match"))
-        pair.draw_counterpart(point, written[-1])
-    typer.echo(f"Wrote {', '.join(map(str, written))}.")
+        pair.draw_counterpart(point, beside(output, "match"))
+    save_maps(explanation, maps_file, [image, *references], drawn)
+    typer.echo(f"Wrote {', '.join(map(str, [drawn[0], maps_file, *drawn[1:]]))}.")

@@ -1,6 +1,7 @@
 """What ``captum-shared explain`` computes with, prints and writes."""
 
 import warnings
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from captum_shared._files import write_atomically
+from captum_shared._files import digest_of, write_atomically
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.cli.pictures import Shown
 from captum_shared.encoders.features import LatentFeatures
@@ -134,15 +135,34 @@ def figure_of(
     return pair_figure(panels[0], panels[1], title=title, shared=totals, candidates=candidates)
 
 
-def save_maps(explanation: PairExplanation, path: Path, image: Path, references: list[Path]) -> None:
+def made_before(maps_file: Path) -> list[Path]:
+    """Tell which files an earlier run of the command made, and nobody has changed since.
+
+    Args:
+        maps_file: the file of its maps.
+
+    Returns:
+        It and its figures; nothing if it is something else.
+    """
+    try:
+        with np.load(maps_file) as kept:
+            figures = dict(zip(kept["figures"].tolist(), kept["figures_sha256"].tolist(), strict=True))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return []
+    beside = {maps_file.with_name(name): total for name, total in figures.items()}
+    return [maps_file, *(path for path, total in beside.items() if path.is_file() and digest_of(path) == total)]
+
+
+def save_maps(explanation: PairExplanation, path: Path, photographs: list[Path], figures: list[Path]) -> None:
     """Write the attributions of a pair, and what is known of it, as arrays.
 
     Args:
         explanation: the pair.
         path: the file.
-        image: the file of the image.
-        references: the files of all references.
+        photographs: the files of the image and all references.
+        figures: the files of the figures, beside it.
     """
+    figures = list(dict.fromkeys([*figures, *made_before(path)[1:]]))
     maps: dict[str, Any] = {
         f"{name}_{side}": one[0].cpu().numpy()
         for name, each in explanation.explanations.items()
@@ -156,9 +176,11 @@ def save_maps(explanation: PairExplanation, path: Path, image: Path, references:
     with write_atomically(path) as temporary:
         np.savez_compressed(
             temporary,
-            image=str(image),
-            reference=str(references[explanation.reference]),
+            image=str(photographs[0]),
+            reference=str(photographs[1 + explanation.reference]),
             similarity=float(explanation.similarities[explanation.reference]),
+            figures=np.array([figure.name for figure in figures]),
+            figures_sha256=np.array([digest_of(figure) for figure in figures]),
             **totals,
             **maps,
         )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from captum_shared._files import file_names
+from captum_shared._files import check_place, file_names
 from captum_shared._record import Record
 from captum_shared.cli.app import app, told
 from captum_shared.cli.asked import asked_for, holds_what_is_asked_for, remember
@@ -85,6 +85,7 @@ def study(
 ) -> None:
     """Explain a recording: which objects drive each neuron, what they resemble for it, and where."""
     asked = asked_for(locals())
+    check_place(output)
     if resume and _told_again(output, asked):
         return
     from captum_shared.cli.networks import available

@@ -8,9 +8,7 @@ from typing import Any, Final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from captum_shared._files import sweep
-from captum_shared._occupied import occupied
-from captum_shared._record import Record
+from captum_shared._record import keep
 from captum_shared._resuming import digest, versions
 from captum_shared.evaluation.result import table
 from captum_shared.evaluation.scores.records import SCORES
@@ -76,12 +74,7 @@ def save_benchmark(result: Mapping[str, Any], folder: str | Path) -> str:
         "table.md": lambda path: path.write_text(written + "\n", encoding="utf-8"),
         "figure.png": lambda path: save_figure(benchmark_figure(result), path),
     }
-    with occupied(Path(folder)):
-        sweep(Path(folder))
-        record = Record(Path(folder))
-        for name, write in files.items():
-            if not record.intact(name, source):
-                record.write(name, write, source)
+    keep(Path(folder), files, of=source)
     return written
 
 

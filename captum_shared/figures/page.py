@@ -48,11 +48,26 @@ def plain_text(draw: Callable[_P, Figure]) -> Callable[_P, Figure]:
         with rc_context({"text.parse_math": False, "text.usetex": False}):
             figure = draw(*args, **kwargs)
         for text in figure.findobj(Text):
-            spelled = text.get_text().encode(errors="backslashreplace").decode()
-            text.set_text(spelled)
+            text.set_text(spelled(text.get_text()))
         return figure
 
     return wrapper
+
+
+def spelled(text: str) -> str:
+    r"""Spell out bytes that are no text, as names of files may have them.
+
+    Args:
+        text: the text.
+
+    Returns:
+        The same where it can be drawn.
+
+    Example:
+        >>> spelled("caf\udce9")
+        'caf\\udce9'
+    """
+    return text.encode(errors="backslashreplace").decode()
 
 
 def new_figure(height: float, *, layout: str | None = None) -> Figure:
@@ -143,6 +158,7 @@ def shortened(text: str, length: int) -> str:
         >>> shortened("subject_1_array_B_channel_017", 12)
         'subjec…l_017'
     """
+    text = spelled(text)
     if len(text) <= length:
         return text
     tail = max(length - 1, 0) // 2

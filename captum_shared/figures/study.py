@@ -11,9 +11,8 @@ from typing import Literal, TypeAlias
 
 from matplotlib.figure import Figure
 
-from captum_shared._files import digest_of, file_names, sweep
-from captum_shared._occupied import occupied
-from captum_shared._record import Record
+from captum_shared._files import digest_of, file_names
+from captum_shared._record import keep
 from captum_shared._resuming import digest, versions
 from captum_shared.figures import (
     architectures_figure,
@@ -54,17 +53,9 @@ def write_figures(
     Raises:
         ValueError: if there are no maps by this method.
     """
-    source = _source(results, names, method)
-    written = []
-    with occupied(folder):
-        sweep(folder)
-        record = Record(folder)
-        for name, draw in _figures(results, names, method):
-            file = f"{name}.{figure_format}"
-            if not record.intact(file, source):
-                record.write(file, partial(_save, draw), source)
-            written.append(folder / file)
-    return written
+    files = {f"{name}.{figure_format}": partial(_save, draw) for name, draw in _figures(results, names, method)}
+    keep(folder, files, of=_source(results, names, method))
+    return [folder / name for name in files]
 
 
 def _save(draw: Callable[[], Figure], path: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-import tempfile
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,9 @@ from numpy import ndarray
 from PIL import Image
 from tqdm import tqdm
 
+from captum_shared._files import check_place
+from captum_shared._occupied import occupied
+from captum_shared._resuming import digest
 from captum_shared.recordings.formats.contents import WINDOW
 from captum_shared.recordings.formats.presentations import Presentations
 from captum_shared.recordings.formats.spikes import Spikes
@@ -80,10 +86,9 @@ def simulate_recording(
         raise ValueError(f"Expected one of the formats {', '.join(RECORDING_FORMATS)}, got {format!r}.")
     if output.exists() and not (output.is_dir() and next(output.iterdir(), None) is None):
         raise FileExistsError(f"Expected a new or empty folder, got {output}, which is neither: choose another.")
+    check_place(output)
     world = draw_world(n_neurons, {"creature": n_creatures, "artefact": n_artefacts}, seed=seed, progress=progress)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as scratch:
-        folder = Path(scratch, "recording")
+    with _scratch_beside(output) as folder:
         _write_stimuli(world, folder, progress)
         _write_responses(world, folder / f"recording.{format}", np.random.default_rng([seed, FRESH]))
         (folder / TRUTH).write_text(json.dumps(truth_of(world, seed=seed), indent=1) + "\n", encoding="utf-8")
@@ -91,6 +96,19 @@ def simulate_recording(
             output.rmdir()  # fails if something was put there meanwhile
         folder.rename(output)
     return output / f"recording.{format}"
+
+
+@contextmanager
+def _scratch_beside(output: Path) -> Iterator[Path]:
+    """A folder to write to first; what a run to the same output that was killed has left in it goes."""
+    scratch = output.absolute().parent / f".captum-shared-{digest([os.fsencode(output.name)])[:12]}"
+    with occupied(scratch):
+        folder = scratch / "recording"
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _write_stimuli(world: SimulatedWorld, folder: Path, progress: bool) -> None:
