@@ -8,6 +8,8 @@ from typing import Any
 
 import typer
 
+from captum_shared.cli.waiting import moving
+
 app = typer.Typer(
     name="captum-shared",
     help="What do two images share, for this neuron?",
@@ -30,7 +32,7 @@ def told(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> None:
         try:
-            with warnings.catch_warnings():
+            with moving(), warnings.catch_warnings():
                 warnings.showwarning = _warned
                 command(*args, **kwargs)
         except KeyboardInterrupt:

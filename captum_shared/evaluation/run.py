@@ -112,11 +112,12 @@ def _parts(
 ) -> list[Values]:
     """The scores of all pairs, kept batch by batch."""
     parts: list[Values] = []
-    with tqdm(total=extent.pairs, desc=task.name, unit="pair", disable=not progress) as bar:
+    with tqdm(total=extent.pairs * len(compared), desc=task.name, unit="map", disable=not progress) as bar:
         for start in range(0, extent.pairs, _BATCH):
             indices = range(start, min(start + _BATCH, extent.pairs))
-            parts.append(folder.once(f"pairs_{start:05d}", partial(_scored, task, compared, indices, extent)))
-            bar.update(len(indices))
+            score = partial(_scored, task, compared, indices, extent, bar=bar)
+            parts.append(folder.once(f"pairs_{start:05d}", score))
+            bar.update(indices.stop * len(compared) - bar.n)  # of what was kept
     return parts
 
 
@@ -170,13 +171,14 @@ def run_category_neurons(
     return neurons
 
 
-def _scored(task: Task, chosen: Sequence[Method], indices: range, extent: Extent) -> Values:
+def _scored(task: Task, chosen: Sequence[Method], indices: range, extent: Extent, *, bar: tqdm) -> Values:
     """The scores of some pairs, pair first, and the seconds that their maps took, by method and score."""
     pairs = _known_pairs([task.trial(index) for index in indices], task.similarity)
     counts = {needs: sum(index < n_pairs for index in indices) for needs, n_pairs in asdict(extent).items()}
     some = {needs: pairs.first(n_pairs) for needs, n_pairs in counts.items() if n_pairs}
     values: Values = {_NEURONS: pairs.neurons.numpy()}
     for method in chosen:
+        bar.set_postfix_str(method.name)
         start = time.perf_counter()
         attributions = method.attribute(task.similarity, pairs.inputs, pairs.neurons)
         whole = Evidence(method, pairs, attributions, method.heatmaps(attributions, pairs.inputs))
@@ -187,6 +189,7 @@ def _scored(task: Task, chosen: Sequence[Method], indices: range, extent: Extent
             if score.needs in evidence:
                 values[f"{method.name}/{score.name}"] = score.call(evidence[score.needs]).cpu().numpy()
         values[f"{method.name}/{_SECONDS}"] = np.full(len(shown), seconds)
+        bar.update(len(shown))
     return values
 
 

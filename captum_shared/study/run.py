@@ -109,7 +109,8 @@ def _run(
     progress: bool,
 ) -> None:
     """Explain all neurons, and write maps and study."""
-    neurons = experiment.neurons(folder.once("numbers", experiment.numbers))
+    with tqdm(total=1, desc="correlations", bar_format="{desc}: {elapsed}", disable=not progress):
+        neurons = experiment.neurons(folder.once("numbers", experiment.numbers))
     same = {} if pairs_of is None else {neuron.name: neuron for neuron in pairs_of.included}
     for index, neuron in enumerate(tqdm(neurons, desc="maps", unit="neuron", disable=not progress)):
         if not neuron.excluded:

@@ -1,5 +1,6 @@
 """How a command starts and is stopped: quickly, and with a sentence."""
 
+import io
 import os
 import signal
 import subprocess
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from tqdm import tqdm
 
-from captum_shared.cli import choices
+from captum_shared.cli import choices, waiting
 from captum_shared.encoders.pooling import Pool
 from captum_shared.evaluation.tasks.grid import Half
 from captum_shared.figures.study import FigureFormat
@@ -63,3 +65,12 @@ def test_a_command_that_is_stopped_while_it_imports_says_so(number: signal.Signa
     assert told.strip().splitlines() == [
         "captum-shared: stopped. What a study or a benchmark has done is kept: --resume goes on with it."
     ]
+
+
+def test_a_bar_moves_while_one_step_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "EVERY", 0.05)
+    drawn = io.StringIO()
+    with waiting.moving(), tqdm(total=1, file=drawn):
+        before = len(drawn.getvalue())
+        time.sleep(0.5)
+        assert drawn.getvalue()[before:].count("0/1") >= 3
