@@ -1,7 +1,6 @@
 """The layers of a network, in the order of their calls, and which of them have positions."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from captum_shared.encoders.outputs import names_of_tensors, picked, split_name
 from captum_shared.encoders.positions import Positions
-from captum_shared.encoders.twins import evaluation_mode
+from captum_shared.encoders.twins import tied_copy
 
 
 @final
@@ -64,11 +63,12 @@ def layer_outputs(network: nn.Module, images: Float[Tensor, "image channel heigh
 
         return hook
 
-    with torch.no_grad(), evaluation_mode(network), ExitStack() as hooks:
-        for path, module in network.named_modules():
-            hooks.callback(module.register_forward_hook(keep(path)).remove)
+    copy = tied_copy(network).eval()
+    for path, module in copy.named_modules():
+        module.register_forward_hook(keep(path))
+    with torch.no_grad():
         try:
-            network(images)
+            copy(images)
         except Exception as error:  # networks check their input in any way
             raise ValueError(
                 f"{type(network).__name__} does not take images of shape {tuple(images.shape[1:])} "
@@ -131,12 +131,12 @@ def starting_later(network: nn.Module, layer: str, images: Float[Tensor, "image 
     def start(path: str) -> Callable[[nn.Module, Any], None]:
         return lambda module, inputs: started.setdefault(path)
 
-    with torch.no_grad(), evaluation_mode(network), ExitStack() as hooks:
-        for path, module in network.named_modules():
-            hooks.callback(module.register_forward_pre_hook(start(path)).remove)
-        cut = network.get_submodule(split_name(layer)[0])
-        hooks.callback(cut.register_forward_hook(lambda *_: before.update(started)).remove)
-        network(images)
+    copy = tied_copy(network).eval()
+    for path, module in copy.named_modules():
+        module.register_forward_pre_hook(start(path))
+    copy.get_submodule(split_name(layer)[0]).register_forward_hook(lambda *_: before.update(started))
+    with torch.no_grad():
+        copy(images)
     return set(started) - before
 
 

@@ -5,6 +5,8 @@ import difflib
 import math
 import operator
 from collections.abc import Callable, Collection
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any, Final, final
 
 import torch
@@ -12,7 +14,7 @@ import torchvision
 from torch import Tensor, fx, nn
 
 from captum_shared.encoders.outputs import picked, split_name
-from captum_shared.encoders.twins import tied_copy
+from captum_shared.encoders.twins import TIED, tied_copy
 
 _RELUS: Final = (nn.functional.relu, nn.functional.relu_, torch.relu, torch.relu_, "relu", "relu_")
 _IN_PLACE_OPERATORS: Final = {
@@ -47,7 +49,8 @@ def cut(model: nn.Module, layer: str) -> tuple[nn.Module, dict[str, str], nn.Mod
         check_layer(path, names, type(model).__name__)
     model = tied_copy(model, _frozen_view).eval()
     for module in model.modules():  # hooks of the caller's, but not those before a forward pass, which make weights
-        module._forward_hooks.clear()
+        for key in [key for key, hook in module._forward_hooks.items() if hook is not _keep_output]:
+            del module._forward_hooks[key]
         module._backward_hooks.clear()
     original = tied_copy(model)
     path = next(name for name, module in model.named_modules() if module is model.get_submodule(path))
@@ -226,6 +229,45 @@ class _LastCallReached(Exception):  # noqa: N818  (it is no error)
 
 
 @final
+@dataclass
+class _NumberOfCalls:
+    """How often a pass calls a layer: counted once for all tied copies; None until then."""
+
+    value: int | None
+
+    def __deepcopy__(self, memo: dict[Any, Any]) -> "_NumberOfCalls":
+        return self if TIED in memo else _NumberOfCalls(self.value)
+
+
+@final
+@dataclass
+class _Wanted:
+    """The outputs of a layer that one pass waits for."""
+
+    module: nn.Module
+    layer: str
+    n_calls: int | None
+    outputs: list[Any] = field(default_factory=list)
+
+    def keep(self, output: Any) -> None:
+        output = picked(output, self.layer)
+        whole = self.n_calls is None and isinstance(output, Tensor)
+        self.outputs.append(output.clone() if whole else output)  # what comes after may overwrite it
+        if len(self.outputs) == self.n_calls:
+            raise _LastCallReached
+
+
+_WANTED: Final[ContextVar[_Wanted | None]] = ContextVar("_WANTED", default=None)
+"""What the pass that runs in this thread waits for."""
+
+
+def _keep_output(module: nn.Module, inputs: object, output: Any) -> None:
+    wanted = _WANTED.get()
+    if wanted is not None and wanted.module is module:
+        wanted.keep(output)
+
+
+@final
 class _StoppedNetwork(nn.Module):
     """A network whose forward pass ends at the last call of a layer.
 
@@ -236,26 +278,20 @@ class _StoppedNetwork(nn.Module):
         super().__init__()
         self.model = model
         self.layer = layer
-        self._path = split_name(layer)[0]
-        self._n_calls = n_calls
+        self._n_calls = _NumberOfCalls(n_calls)
+        module = model.get_submodule(split_name(layer)[0])
+        if _keep_output not in module._forward_hooks.values():
+            module.register_forward_hook(_keep_output)
 
     def forward(self, images: Tensor) -> Any:
-        outputs: list[object] = []
-
-        def keep(module: nn.Module, inputs: object, output: Any) -> None:
-            output = picked(output, self.layer)
-            whole = self._n_calls is None and isinstance(output, Tensor)
-            outputs.append(output.clone() if whole else output)  # what comes after may overwrite it
-            if len(outputs) == self._n_calls:
-                raise _LastCallReached
-
-        handle = self.model.get_submodule(self._path).register_forward_hook(keep)
+        wanted = _Wanted(self.model.get_submodule(split_name(self.layer)[0]), self.layer, self._n_calls.value)
+        token = _WANTED.set(wanted)
         try:
             with contextlib.suppress(_LastCallReached):
                 self.model(images)
         finally:
-            handle.remove()
-        if not outputs:
+            _WANTED.reset(token)
+        if not wanted.outputs:
             raise ValueError(f"Layer {self.layer!r} exists but the model never calls it. Choose another layer.")
-        self._n_calls = len(outputs)
-        return outputs[-1]
+        self._n_calls.value = len(wanted.outputs)
+        return wanted.outputs.pop()

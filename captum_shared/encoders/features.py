@@ -1,18 +1,47 @@
 """Latent features: a network cut at a named layer, pooled and flattened."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final, get_args
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
+from captum_shared.encoders.catalogue import starting_later
 from captum_shared.encoders.checkpoints import load_torchvision
 from captum_shared.encoders.cutting import check_layer, cut
+from captum_shared.encoders.inputs import check_images, inputs_told
 from captum_shared.encoders.origin import origin_of
 from captum_shared.encoders.pooling import Pool, Pooling
 from captum_shared.encoders.positions import Layout, Positions
+from captum_shared.encoders.source import Source
+from captum_shared.encoders.twins import TIED
+
+
+@final
+@dataclass(eq=False)
+class _Known:
+    """What all tied copies of features know together: the model they are of, and the last images they saw.
+
+    Attributes:
+        source: the model that they were cut from; None in an independent copy.
+        unchecked: the model itself stopped at the layer, until the first images have shown that the cut is right.
+        cut_shape: shape of one image's activation at the cut.
+        feature_shape: shape of one image's features.
+    """
+
+    source: Source | None = None
+    unchecked: nn.Module | None = None
+    cut_shape: tuple[int, ...] | None = None
+    feature_shape: tuple[int, ...] | None = None
+
+    def __deepcopy__(self, memo: dict[Any, Any]) -> "_Known":
+        return self if TIED in memo else _Known(cut_shape=self.cut_shape, feature_shape=self.feature_shape)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Known, (None, None, self.cut_shape, self.feature_shape)
 
 
 @final
@@ -20,7 +49,8 @@ class LatentFeatures(nn.Module):
     """A network cut at a named layer: images in, latent features f(x) out.
 
     The model given is left as it is. The features run a tree of their own over the same memory, frozen and in
-    evaluation mode, without in-place operations and with a copy of each module for every call of it, so that
+    evaluation mode, and follow the model where its weights are replaced or moved (modules replaced by others are refused),
+    without in-place operations and with a copy of each module for every call of it, so that
     Captum's hook-based methods (``DeepLift``, ``GuidedBackprop``) are right on networks that use one ReLU
     several times. Layers after the cut do not run: they are cut off the FX graph or, where the model cannot be
     traced, the forward pass is stopped at the layer (then modules stay shared between calls).
@@ -46,7 +76,6 @@ class LatentFeatures(nn.Module):
             where the layer has its channels last or gives tokens, unless these are kept (``"none"``) or the class
             token is taken.
         pooling: how the layer's output is laid out and summarised.
-        cut_shape: shape of one image's activation at the cut, of the last images seen; None if it has seen none.
         preprocess: photograph to network input, where known (``from_torchvision``); otherwise None.
         network_class: name of the class of the model.
         name: what the network was built by, where that was a name; otherwise None.
@@ -72,15 +101,14 @@ class LatentFeatures(nn.Module):
         if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
             raise TypeError(f"model must be an ordinary torch.nn.Module, not {type(model).__name__}.")
         self.network, self._modules_of_layers, original = cut(model, layer)
-        self._unchecked = [] if original is None else [original]  # in a list, so that it is no part of the features
+        source = Source(model, self.network, "model." if original is None else "")
+        self._known = _Known(source, original)  # in an object of its own, so that it is no part of the features
         self.cut = nn.Identity()
         self.preprocess: Callable[[Any], Tensor] | None = None
         self.pooling = Pooling(layer, pool, Positions.of(model, layout))
-        self.cut_shape: tuple[int, ...] | None = None
         self._image_size = _image_size(model)
         self.network_class: str = type(model).__name__
         self.name: str | None = None
-        self._feature_shape: tuple[int, ...] | None = None
         self.eval()
 
     @classmethod
@@ -115,12 +143,17 @@ class LatentFeatures(nn.Module):
         return features
 
     @property
+    def cut_shape(self) -> tuple[int, ...] | None:
+        """Shape of one image's activation at the cut, of the last images seen; None if it has seen none."""
+        return self._known.cut_shape
+
+    @property
     def feature_shape(self) -> tuple[int, ...]:
         """Shape of one image's features before flattening: (channel,), or with ``pool="none"`` (channel, height,
         width) or (token, feature) for the last images seen; for a square image of the model's own size (224
         pixels where it names none) if it has seen none.
         """  # noqa: D205
-        if self._feature_shape is None:
+        if self._known.feature_shape is None:
             weight = next((p for p in self.network.parameters() if p.ndim == 4), None)
             if weight is None:
                 raise ValueError(
@@ -129,7 +162,7 @@ class LatentFeatures(nn.Module):
                 )
             with torch.no_grad():
                 self(weight.new_zeros(1, weight.shape[1], *self._image_size))
-        return self._feature_shape or ()
+        return self._known.feature_shape or ()
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -179,18 +212,15 @@ class LatentFeatures(nn.Module):
             One row of features an image.
 
         Raises:
-            ValueError: if the layer's output is not a tensor, or cannot be pooled as asked.
+            TypeError: if the images are no tensor, or not of the network's dtype.
+            ValueError: if the layer's output is not a tensor, or cannot be pooled as asked, or the images are not on the
+                network's device.
         """
-        if images.ndim != 4:
-            raise ValueError(
-                f"Expected images of shape (image, channel, height, width), but got {tuple(images.shape)}. For one "
-                "image use image[None]."
-            )
         output = self._output(images)
         activation = self.cut(self.pooling.activation(output, images))
         channels_last = self.pooling.positions.are_before_channels(output, images)
         features = self.pooling.features(activation, channels_last=channels_last)
-        self.cut_shape, self._feature_shape = tuple(activation.shape[1:]), tuple(features.shape[1:])
+        self._known.cut_shape, self._known.feature_shape = tuple(activation.shape[1:]), tuple(features.shape[1:])
         return features.flatten(1)
 
     def activation(self, images: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image ..."]:
@@ -212,13 +242,40 @@ class LatentFeatures(nn.Module):
         activation: Tensor = self.cut(self.pooling.activation(self._output(images), images))
         return activation
 
+    def follow(self, images: Tensor) -> None:
+        """Take over what was replaced in the model that the features were cut from; every pass does.
+
+        Args:
+            images: inputs of the network.
+
+        Raises:
+            ValueError: if modules were replaced by others.
+        """
+        source = self._known.source
+        if source is None:
+            return
+        try:
+            source.follow(self.network)
+        except ValueError:
+            if isinstance(self.network, fx.GraphModule):
+                raise
+            source.forget({f"model.{path}" for path in starting_later(self.network.model, self.layer, images[:1])})
+            source.follow(self.network)
+
     def _output(self, images: Tensor) -> Any:
         """Run the network; on the first image, make sure that what was traced computes what the model computes."""
-        output = self.network(images)
-        if not self._unchecked or len(images) == 0:
+        check_images(images)
+        self.follow(images)
+        with inputs_told(self.network, images):
+            output = self.network(images)
+        original = self._known.unchecked
+        if original is None or len(images) == 0:
             return output
+        own = dict(self.network.named_buffers(prefix="model"))
+        for name, buffer in original.named_buffers():
+            buffer.data = own.get(name, buffer).data
         with torch.no_grad():
-            expected = self._unchecked[0].to(images)(images[:1])
+            expected = original(images[:1])
         if isinstance(expected, Tensor) and isinstance(output, Tensor):
             tolerance = 1e-3 * float(expected.abs().nan_to_num(0, 0, 0).max())
             if not torch.allclose(output[:1].detach(), expected, rtol=1e-3, atol=tolerance, equal_nan=True):
@@ -227,11 +284,8 @@ class LatentFeatures(nn.Module):
                     "code tests the type of its input or writes into views. Cut it by hand: any module from images to "
                     "(image, feature) can take the place of LatentFeatures."
                 )
-        self._unchecked = []
+        self._known.unchecked = None
         return output
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_unchecked": []}
 
 
 def _image_size(model: nn.Module) -> tuple[int, int]:

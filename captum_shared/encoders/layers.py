@@ -1,6 +1,5 @@
 """Latent features of several layers in one pass through the network."""
 
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, final
@@ -15,6 +14,7 @@ from captum_shared.encoders.catalogue import layer_outputs
 from captum_shared.encoders.cutting import check_layer
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.pooling import Pool
+from captum_shared.encoders.twins import Spares
 
 _N_DEPTHS = 6
 
@@ -58,6 +58,7 @@ class LayerFeatures(nn.Module):
         self.pool: Pool = pool
         self.deepest: LatentFeatures = _cut_after_all(model, self.layers, pool)
         self._model = [model]  # in a list, so that it is no part of the features
+        self._spares = Spares()
 
     def forward(self, images: Float[Tensor, "image channel height width"]) -> dict[str, Float[Tensor, "image _"]]:
         """Compute the latent features of all layers.
@@ -84,10 +85,12 @@ class LayerFeatures(nn.Module):
 
             return hook
 
-        with contextlib.ExitStack() as hooks:
-            for layer in self.layers:
-                hooks.enter_context(self.deepest.layer_module(layer).register_forward_hook(keep(layer)))
-            self._network(images)
+        self.deepest.follow(images)
+        with self._spares.lent(self.deepest) as deepest:  # where hooks are seen by this call only
+            hooks = [deepest.layer_module(layer).register_forward_hook(keep(layer)) for layer in self.layers]
+            _network(deepest)(images)
+            for hook in hooks:
+                hook.remove()
         missing = [layer for layer in self.layers if layer not in latent]
         if missing:
             raise ValueError(f"The model never calls {', '.join(map(repr, missing))}. Choose other layers.")
@@ -138,12 +141,6 @@ class LayerFeatures(nn.Module):
         like = next((each for each in self.deepest.parameters() if each.is_floating_point()), None)
         return features if like is None else features.to(like.device, like.dtype)
 
-    @property
-    def _network(self) -> nn.Module:
-        """What has to run; all of a model that cannot be traced, as only then the last call of each layer is seen."""
-        cut = self.deepest.network
-        return self.deepest if isinstance(cut, fx.GraphModule) else cut.get_submodule("model")
-
 
 def several_depths(network: nn.Module, images: Float[Tensor, "image channel height width"]) -> list[str]:
     """Choose layers to compare: six depths, or as many as there are, in the later half of a network up to the last.
@@ -178,6 +175,11 @@ def several_depths(network: nn.Module, images: Float[Tensor, "image channel heig
     named = next((level for level in levels if len(level) >= _N_DEPTHS), layers)
     later = named[-max(_N_DEPTHS, len(named) // 2) :]
     return [later[round(index)] for index in np.linspace(0, len(later) - 1, min(_N_DEPTHS, len(later)))]
+
+
+def _network(features: LatentFeatures) -> nn.Module:
+    """What has to run; all of a model that cannot be traced, as only then the last call of each layer is seen."""
+    return features if isinstance(features.network, fx.GraphModule) else features.network.get_submodule("model")
 
 
 def _level(layer: str) -> int:
