@@ -1,4 +1,3 @@
-from .backpropagation import Backpropagation, backpropagate
 from .chance import Significance, significance
 from .correspondence import SharedCorrespondence
 from .cosines import neuron_similarity, pairwise_similarity, shared_weights
@@ -16,7 +15,6 @@ from .similarity import NeuronSimilarity
 
 __all__ = [
     "SHARPNESS",
-    "Backpropagation",
     "Components",
     "Counterpart",
     "Kind",
@@ -31,7 +29,6 @@ __all__ = [
     "SharedProjection",
     "Significance",
     "agreement",
-    "backpropagate",
     "components",
     "corresponding",
     "counterpart",

@@ -1,7 +1,10 @@
 """Every use of Captum's private helpers, so that a change in Captum is met in one place."""
 
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, TypeAlias
 
 import torch
 from captum._utils.common import _select_targets
@@ -9,10 +12,38 @@ from captum._utils.gradient import compute_layer_gradients_and_eval
 from jaxtyping import Int
 from torch import Tensor, nn
 
-TargetType: TypeAlias = int | tuple[int, ...] | Tensor | list[int] | list[tuple[int, ...]] | None
+from captum_shared.neurons.readout import LinearReadout
+
+TargetType: TypeAlias = int | tuple[int, ...] | Tensor | list[int] | list[tuple[int, ...]] | str | list[str] | None
+"""What Captum takes as target, or names of neurons."""
 
 
-def select_neurons(n_images: int, n_neurons: int, target: TargetType) -> Int[Tensor, " image"]:
+def named_target(readout: LinearReadout, target: TargetType) -> Any:
+    """Put the index of a neuron in the place of its name.
+
+    Args:
+        readout: the neurons.
+        target: as in Captum, or a name or a list of names.
+
+    Returns:
+        The target, as in Captum.
+
+    Raises:
+        ValueError: if no neuron has the name (close ones are listed).
+
+    Example:
+        >>> named_target(LinearReadout([[1.0], [2.0]], neuron_names=["A", "B"]), ["B", "A", "A"])
+        [1, 0, 0]
+    """
+    if isinstance(target, str):
+        return readout.neuron_index(target)
+    if isinstance(target, (list, tuple)) and any(isinstance(name, str) for name in target):
+        each: list[Any] = [readout.neuron_index(name) if isinstance(name, str) else name for name in target]
+        return tuple(each) if isinstance(target, tuple) else each
+    return target
+
+
+def select_neurons(n_images: int, n_neurons: int, target: Any) -> Int[Tensor, " image"]:
     """Return the index of the neuron that a Captum ``target`` selects for each image.
 
     The indices are picked by Captum's own selection from a table of neuron numbers, so that every form of
@@ -69,3 +100,37 @@ def layer_gradients(
     compute: Any = compute_layer_gradients_and_eval
     gradients, outputs = compute(network, list(layers), inputs, target)
     return [(gradient[0], output[0]) for gradient, output in zip(gradients, outputs, strict=True)]
+
+
+_QUIET: Final = threading.Lock()
+_HOOK_WARNING: Final = "Setting (forward, )?backward hooks"
+_n_quiet = 0
+
+
+@contextmanager
+def captum_quiet() -> Iterator[None]:
+    """Silence what Captum says on every call that sets hooks.
+
+    ``warnings.catch_warnings`` puts back all filters at its end, in several threads those of one another. Here the last
+    call that runs takes away the one filter that is ours.
+
+    Yields:
+        Nothing.
+
+    Example:
+        >>> with captum_quiet():
+        ...     warnings.warn("Setting backward hooks on ReLU activations.", stacklevel=1)
+    """
+    global _n_quiet
+    with _QUIET:
+        _n_quiet += 1
+        warnings.filterwarnings("ignore", _HOOK_WARNING)
+    try:
+        yield
+    finally:
+        with _QUIET:
+            _n_quiet -= 1
+            if _n_quiet == 0:
+                own = [entry for entry in warnings.filters if getattr(entry[1], "pattern", None) == _HOOK_WARNING]
+                for entry in own:
+                    warnings.filters.remove(entry)  # type: ignore[attr-defined]

@@ -1,21 +1,20 @@
 """Shared-feature maps from the correspondence of positions, at the layer."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from typing import Any, final
 
 import torch
 from captum.attr import GradientAttribution, LayerAttribution
 from captum.log import log_usage
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from captum_shared.attr._captum import TargetType, select_neurons
+from captum_shared.attr._captum import TargetType
+from captum_shared.attr.backpropagation import features_and_activations
 from captum_shared.attr.pairs import Pair, checked_pair
 from captum_shared.attr.places import Population, corresponding
-from captum_shared.attr.similarity import NeuronSimilarity, warn_if_uncentered
+from captum_shared.attr.preconditions import warn_if_uncentered
+from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.features import LatentFeatures
-from captum_shared.encoders.twins import evaluation_mode
 from captum_shared.encoders.windows import local_features
 
 
@@ -48,6 +47,7 @@ class SharedCorrespondence(LayerAttribution, GradientAttribution):
         UserWarning: if the ``feature_mean`` of the readout is zero.
 
     Example:
+        >>> from torch import nn
         >>> from captum_shared import LinearReadout
         >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
         >>> readout = LinearReadout(torch.randn(5, 4), feature_mean=torch.rand(4))
@@ -78,7 +78,7 @@ class SharedCorrespondence(LayerAttribution, GradientAttribution):
 
         Args:
             inputs: the pair (images, references), each (image, channel, height, width).
-            target: the neuron, as anywhere in Captum.
+            target: the neuron, as anywhere in Captum, or its name.
 
         Returns:
             C, not negative, with a sum of at most 1 a pair; positions row by row, as many as the cut has.
@@ -98,7 +98,7 @@ class SharedCorrespondence(LayerAttribution, GradientAttribution):
 
         Args:
             inputs: the pair (images, references), as for :meth:`correspondence`.
-            target: the neuron, as anywhere in Captum.
+            target: the neuron, as anywhere in Captum, or its name.
 
         Returns:
             The maps of the images and of the references, (image, 1, row, column) at the cut, not negative.
@@ -169,10 +169,8 @@ def activations_at_cut(similarity: NeuronSimilarity, inputs: Pair) -> Pair:
     Raises:
         ValueError: if one has no positions in rows and columns.
     """
-    with evaluation_mode(similarity), ExitStack() as stack:
-        first, second = (stack.enter_context(_last_output(module)) for module in similarity.layer_modules())
-        similarity.latent_features(*inputs)
-    return checked_cuts(similarity, (first[0], second[0]))
+    first, second = features_and_activations(similarity, inputs)[1]
+    return checked_cuts(similarity, (first, second))
 
 
 def checked_cuts(similarity: NeuronSimilarity, cuts: Pair) -> Pair:
@@ -213,7 +211,7 @@ def compared(
         The correspondence.
     """
     readout = similarity.readout
-    neurons = select_neurons(len(cuts[0]), readout.n_neurons, target).to(cuts[0].device)
+    neurons = similarity.neurons(len(cuts[0]), target).to(cuts[0].device)
     mean = readout.feature_mean.to(cuts[0])
     first, second = (local_features(activation, mean) for activation in cuts)
     return corresponding(first, second, Population.of(readout, cuts[0]), neurons)
@@ -247,18 +245,7 @@ def weights_of(
         w, one row a pair, and W, one row a neuron.
     """
     weight = similarity.readout.weight
-    neurons = select_neurons(len(activation), similarity.readout.n_neurons, target)
+    neurons = similarity.neurons(len(activation), target)
     largest = weight.abs().max()
     population = (weight / torch.where(largest > 0, largest, 1)).to(activation)
     return population[neurons.to(activation.device)], population
-
-
-@contextmanager
-def _last_output(module: nn.Module) -> Iterator[list[Tensor]]:
-    """The output of the last call of a module."""
-    outputs: list[Tensor] = []
-    handle = module.register_forward_hook(lambda module, inputs, output: outputs.__setitem__(slice(None), [output]))
-    try:
-        yield outputs
-    finally:
-        handle.remove()

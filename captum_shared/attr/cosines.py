@@ -1,5 +1,7 @@
 """Neuron-specific similarity of latent features, and the features that make it up."""
 
+import functools
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -42,8 +44,9 @@ def shared_weights(
         >>> shared_weights(v, v, torch.tensor([[1.0, -1.0]]), excitatory=True)
         tensor([[0.3600, 0.0000]])
     """
-    image, reference = _unit(weight * image_features), _unit(weight * reference_features)
-    return image.clamp(min=0) * reference.clamp(min=0) if excitatory else image * reference
+    image, reference = _weighted(weight, image_features), _weighted(weight, reference_features)
+    shared = image.clamp(min=0) * reference.clamp(min=0) if excitatory else image * reference
+    return shared.to(_dtype_of(image_features, reference_features, weight))
 
 
 def neuron_similarity(
@@ -71,12 +74,13 @@ def neuron_similarity(
         >>> neuron_similarity(v, r, torch.tensor([[1.0, 1.0], [1.0, 0.0], [0.0, 2.0]]))
         tensor([[-0.2800,  1.0000, -1.0000]])
     """
-    squared = rescaled(weight).square().mT
-    image, reference = rescaled(image_features), rescaled(reference_features)
+    squared = rescaled(wide(weight)).square().mT
+    image, reference = rescaled(wide(image_features)), rescaled(wide(reference_features))
     product = (image * reference) @ squared
     power = torch.stack((image.square() @ squared, reference.square() @ squared))
     norms = torch.where(power > 0, power, 1).sqrt()
-    return torch.where((power > 0).all(0), product / norms.prod(0), 0)
+    cosines = torch.where((power > 0).all(0), product / norms.prod(0), 0)
+    return cosines.to(_dtype_of(image_features, reference_features, weight))
 
 
 def pairwise_similarity(
@@ -100,7 +104,8 @@ def pairwise_similarity(
         tensor([[1., 0.],
                 [0., 1.]])
     """
-    return _unit(weight * image_features) @ _unit(weight * reference_features).mT
+    cosines = _weighted(weight[None], image_features) @ _weighted(weight[None], reference_features).mT
+    return cosines.to(_dtype_of(image_features, reference_features, weight))
 
 
 def rescaled(rows: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]:
@@ -119,6 +124,31 @@ def rescaled(rows: Float[Tensor, "row feature"]) -> Float[Tensor, "row feature"]
     """
     largest = rows.detach().abs().amax(-1, keepdim=True)
     return rows / torch.where(largest > 0, largest, 1)
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """Return numbers in float64, or in float32 on a device that has no more.
+
+    Args:
+        tensor: weights or features.
+
+    Returns:
+        The same numbers, whose squares and products do not leave the range.
+
+    Example:
+        >>> wide(torch.tensor([1.0], dtype=torch.float16)).dtype
+        torch.float64
+    """
+    return tensor.float() if tensor.device.type == "mps" else tensor.double()
+
+
+def _weighted(weight: Tensor, features: Tensor) -> Tensor:
+    """Vectors w v of length 1: neither the unit of the weights nor that of the features has an effect."""
+    return _unit(rescaled(wide(weight)) * rescaled(wide(features)))
+
+
+def _dtype_of(*tensors: Tensor) -> torch.dtype:
+    return functools.reduce(torch.promote_types, (tensor.dtype for tensor in tensors))
 
 
 def _unit(rows: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
@@ -10,8 +9,10 @@ import torch
 from captum.attr import Attribution, IntegratedGradients
 from torch import Tensor, nn
 
+from captum_shared.attr._captum import captum_quiet
 from captum_shared.attr.pairs import Pair
 from captum_shared.attr.projection import SharedProjection
+from captum_shared.attr.randomness import drawn_from
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.neurons.readout import LinearReadout
 
@@ -24,29 +25,25 @@ _EXPECTED = (
 )
 
 
-def attribution_of(
-    projection: SharedProjection, jacobian: Jacobian, multiply_by_inputs: bool | None
-) -> Attribution | None:
-    """Build what attributes the projection.
+def builder_of(jacobian: Jacobian, multiply_by_inputs: bool | None) -> Callable[[nn.Module], Attribution] | None:
+    """Return what builds the attribution of a module.
 
     A class or function is tried first, on two inputs of two pixels, and has to give a map of each. One whose
     ``attribute`` needs further arguments, such as ``Occlusion``, is only built.
 
     Args:
-        projection: the function whose maps are wanted.
         jacobian: by name, class or function.
         multiply_by_inputs: handed to the class or function, unless None.
 
     Returns:
-        The attribution; None for plain gradients.
+        From a module to an attribution; None for plain gradients.
 
     Raises:
         ValueError: if it is unknown, or the trial fails.
 
     Example:
         >>> from captum.attr import Saliency
-        >>> similarity = NeuronSimilarity(nn.Flatten(), LinearReadout.uniform(3))
-        >>> type(attribution_of(SharedProjection(similarity), Saliency, None)).__name__
+        >>> type(builder_of(Saliency, None)(nn.Flatten())).__name__
         'Saliency'
     """
     if jacobian == "gradient":
@@ -54,11 +51,11 @@ def attribution_of(
     build: Any = IntegratedGradients if jacobian == "integrated_gradients" else jacobian
     if not callable(build):
         raise ValueError(f"{_EXPECTED}, but got {jacobian!r}.")
-    if multiply_by_inputs is not None:
-        build = functools.partial(build, multiply_by_inputs=multiply_by_inputs)
-    if build is not IntegratedGradients:
-        _try(build, getattr(jacobian, "__name__", repr(jacobian)))
-    return build(projection)
+    if isinstance(build, type):
+        _try_class(build, multiply_by_inputs)
+    else:
+        _try(_choosing(build, multiply_by_inputs), getattr(build, "__name__", repr(build)))
+    return _choosing(build, multiply_by_inputs)
 
 
 def check_arguments(attribution: Attribution, arguments: Mapping[str, Any]) -> None:
@@ -99,10 +96,20 @@ def checked_maps(maps: object, inputs: Pair) -> Pair:
     return maps[0], maps[1]
 
 
+def _choosing(build: Any, multiply_by_inputs: bool | None) -> Callable[[nn.Module], Attribution]:
+    choices = {} if multiply_by_inputs is None else {"multiply_by_inputs": multiply_by_inputs}
+    return functools.partial(build, **choices)
+
+
+@functools.cache
+def _try_class(kind: type, multiply_by_inputs: bool | None) -> None:
+    if kind is not IntegratedGradients or multiply_by_inputs is None:
+        _try(_choosing(kind, multiply_by_inputs), kind.__name__)
+
+
 def _try(build: Callable[[nn.Module], Attribution], name: str) -> None:
-    """Attribute the projection of two inputs of two pixels, leaving the random state alone."""
-    with torch.inference_mode(False), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what Captum warns of will be seen where it is used
+    """Attribute the projection of two inputs of two pixels, leaving the random states alone."""
+    with torch.inference_mode(False), drawn_from(0), captum_quiet():  # what it warns of will be seen where it is used
         pixels = torch.tensor([[1.0, 2.0], [2.0, 1.0]]).reshape(2, 1, 1, 2)
         pair = pixels.clone().requires_grad_(), pixels.flip(0).requires_grad_()
         projection = SharedProjection(NeuronSimilarity(nn.Flatten(), LinearReadout.uniform(2)))

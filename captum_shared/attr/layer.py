@@ -53,6 +53,7 @@ class LayerSharedAttribution(LayerAttribution, GradientAttribution):
             raise TypeError(f"similarity must be a NeuronSimilarity, but got {type(similarity).__name__}.")
         super().__init__(similarity, similarity.layer_modules(layer))
         self.projection = SharedProjection(similarity)
+        self._layer: LayerNames = layer
         self._multiplies_by_inputs = multiply_by_inputs
 
     @property
@@ -78,7 +79,7 @@ class LayerSharedAttribution(LayerAttribution, GradientAttribution):
                 layer is not called or gives no tensor.
             RuntimeError: in inference mode.
         """
-        result = PairPass.of(self.forward_func, checked_pair(inputs, differentiable=False), self.layer)
+        result = PairPass.of(self.forward_func, checked_pair(inputs, differentiable=False), self._layer)
         maps = result.gradients(self.forward_func, target, result.activations)
         if self.multiplies_by_inputs:
             maps = tuple(one * activation.detach() for one, activation in zip(maps, result.activations, strict=True))

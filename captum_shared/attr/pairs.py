@@ -5,6 +5,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from captum_shared.encoders.inputs import check_is_tensor
+
 Pair: TypeAlias = tuple[Tensor, Tensor]
 
 
@@ -34,8 +36,10 @@ def checked_pair(inputs: object, *, differentiable: bool = True) -> Pair:
             "torch.no_grad() instead."
         )
     if not (isinstance(inputs, tuple) and len(inputs) == 2 and all(isinstance(part, Tensor) for part in inputs)):
-        got = f"a tuple of {len(inputs)}" if isinstance(inputs, tuple) else f"a {type(inputs).__name__}"
-        raise TypeError(f"inputs must be a pair of tensors (images, references), but got {got}.")
+        raise TypeError(
+            f"inputs must be a pair of tensors (images, references), but got {_told(inputs)}. Put two tensors into a "
+            "tuple; arrays become tensors with torch.as_tensor."
+        )
     images, references = inputs
     check_lengths(images, references)
     return _leaf(images, "images", differentiable), _leaf(references, "references", differentiable)
@@ -49,11 +53,14 @@ def check_lengths(images: Tensor, references: Tensor) -> None:
         references: their references.
 
     Raises:
+        TypeError: if one is no tensor.
         ValueError: if there are more of one than of the other, or none.
 
     Example:
         >>> check_lengths(torch.zeros(2, 3), torch.ones(2, 3))
     """
+    check_is_tensor(images)
+    check_is_tensor(references, "references")
     if len(images) != len(references):
         raise ValueError(
             f"Expected one reference for each image, but got {len(images)} images and {len(references)} references. "
@@ -63,12 +70,20 @@ def check_lengths(images: Tensor, references: Tensor) -> None:
         raise ValueError("Expected at least one pair of images, but the batch is empty.")
 
 
+def _told(inputs: object) -> str:
+    if not isinstance(inputs, tuple):
+        return f"a {type(inputs).__name__}"
+    kinds = ", ".join(type(part).__name__ for part in inputs)
+    return f"a tuple of {len(inputs)} ({kinds})" if kinds else "an empty tuple"
+
+
 def _leaf(tensor: Tensor, name: str, differentiable: bool) -> Tensor:
     if not tensor.is_floating_point():
         if differentiable:
             raise TypeError(
                 f"{name} must be floating point to have gradients, but are {tensor.dtype}. Convert images with "
-                ".float(); for token ids use LayerSharedAttribution at the embedding."
+                ".float(), in the range that the network takes; for token ids use LayerSharedAttribution at the "
+                "embedding."
             )
         return tensor.clone() if tensor.is_inference() else tensor
     # the sum of finite numbers can overflow, but is quick to take, and finite only if all of them are

@@ -10,11 +10,10 @@ from torch import Tensor
 
 from captum_shared.attr._captum import TargetType
 from captum_shared.attr.backpropagation import PairPass
-from captum_shared.attr.jacobian import Jacobian, attribution_of, check_arguments, checked_maps
+from captum_shared.attr.jacobian import Jacobian, builder_of, check_arguments, checked_maps
 from captum_shared.attr.pairs import Pair, checked_pair
 from captum_shared.attr.projection import SharedProjection
 from captum_shared.attr.similarity import NeuronSimilarity
-from captum_shared.encoders.twins import evaluation_mode
 
 Baseline: TypeAlias = Tensor | int | float
 Baselines: TypeAlias = Baseline | tuple[Baseline, Baseline] | Callable[..., Any] | None
@@ -45,7 +44,8 @@ class ParallelSharedAttribution(GradientAttribution):
             (Captum's, of the function x ↦ h·f(x), and one more forward pass for h), or any other attribution class of
             Captum that needs nothing but a module, such as ``GuidedBackprop``, ``DeepLift``, ``GradientShap`` or
             ``Occlusion``, run on the same function; or a function that builds one, such as
-            ``functools.partial(DeepLift, eps=1e-6)``. It is tried on two inputs of two pixels.
+            ``functools.partial(DeepLift, eps=1e-6)``. It is tried on two inputs of two pixels, and builds a new one for
+            each call, which sets its hooks on a copy of the twins that is its own, so that several threads may call.
         multiply_by_inputs: whether maps hold the inputs as a factor. By default not for gradients, and what the
             class does by itself for the others.
 
@@ -86,7 +86,8 @@ class ParallelSharedAttribution(GradientAttribution):
             raise TypeError(f"similarity must be a NeuronSimilarity, but got {type(similarity).__name__}.")
         super().__init__(similarity)
         self.projection = SharedProjection(similarity)
-        self._attribution: Any = attribution_of(self.projection, jacobian, multiply_by_inputs)
+        self._build = builder_of(jacobian, multiply_by_inputs)
+        self._attribution: Any = None if self._build is None else self._build(self.projection)
         self._multiplies_by_inputs = bool(
             multiply_by_inputs if self._attribution is None else self._attribution.multiplies_by_inputs
         )
@@ -151,7 +152,8 @@ class ParallelSharedAttribution(GradientAttribution):
             inputs: the pair (images, references), each (image, channel, height, width), as many of one as of the
                 other; their heights and widths may differ.
             target: the neuron, as anywhere in Captum: an int or one-element tuple for all pairs, a list, tensor or
-                list of one-element tuples with one entry a pair; None if there is only one neuron.
+                list of one-element tuples with one entry a pair; or the name of the neuron, or a list of names; None if
+                there is only one neuron.
             baselines: where paths start, one for both images or a pair (under NoiseTunnel a pair); None for zeros.
             n_steps: number of steps along each path.
             method: quadrature rule.
@@ -181,12 +183,13 @@ class ParallelSharedAttribution(GradientAttribution):
         }
         arguments = _merged(chosen, jacobian_arguments or {})
         images, references = checked_pair(inputs)
-        if self._attribution is None:
+        if self._build is None:
             return self._gradients((images, references), target, arguments)
         check_arguments(self._attribution, arguments)
-        with evaluation_mode(self.forward_func):
-            weights = self.forward_func.shared_weights(images, references, target)
-            result = self._attribution.attribute((images, references), additional_forward_args=(weights,), **arguments)
+        with self.forward_func.own() as own:  # whose modules Captum can set its hooks on
+            weights = own.shared_weights(images, references, target)
+            attribution: Any = self._build(SharedProjection(own))
+            result = attribution.attribute((images, references), additional_forward_args=(weights,), **arguments)
         maps, delta = result if arguments.get("return_convergence_delta") else (result, None)
         first, second = checked_maps(maps, (images, references))
         finished = _finished(first, images), _finished(second, references)
@@ -218,9 +221,9 @@ class ParallelSharedAttribution(GradientAttribution):
         if additional_forward_args is not None:
             raise TypeError("The similarity of a pair takes no additional_forward_args. Leave them out.")
         images, references = checked_pair(end_point)
-        with evaluation_mode(self.forward_func):
-            weights = self.forward_func.shared_weights(images, references, target)
-            delta: Tensor = GradientAttribution(self.projection).compute_convergence_delta(
+        with self.forward_func.own() as own:
+            weights = own.shared_weights(images, references, target)
+            delta: Tensor = GradientAttribution(SharedProjection(own)).compute_convergence_delta(
                 attributions, _pair_of(start_point), (images, references), additional_forward_args=(weights,)
             )
         return delta

@@ -64,7 +64,7 @@ class PixelSharedCorrespondence(GradientAttribution):
 
         Args:
             inputs: the pair (images, references), each (image, channel, height, width).
-            target: the neuron, as anywhere in Captum.
+            target: the neuron, as anywhere in Captum, or its name.
 
         Returns:
             The maps of the images and of the references: refined (image, 1, height, width), not negative, with the sum
@@ -76,7 +76,7 @@ class PixelSharedCorrespondence(GradientAttribution):
             RuntimeError: in inference mode.
         """
         similarity: NeuronSimilarity = self.forward_func
-        passed = PairPass.of(similarity, checked_pair(inputs), similarity.layer_modules())
+        passed = PairPass.of(similarity, checked_pair(inputs), None)
         return (covering_maps if self._refine else backpropagated_places)(passed, similarity, target)
 
     def compute_convergence_delta(self, *args: Any, **kwargs: Any) -> Tensor:

@@ -8,13 +8,13 @@ from typing import final
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
-from captum_shared.attr._captum import TargetType, select_neurons
-from captum_shared.attr.cosines import pairwise_similarity
+from captum_shared.attr._captum import TargetType
+from captum_shared.attr.cosines import pairwise_similarity, wide
 from captum_shared.attr.similarity import NeuronSimilarity
-from captum_shared.encoders.twins import evaluation_mode
+from captum_shared.encoders.inputs import check_is_tensor, inputs_told
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class ReferenceBank:
         _check_drivers(len(images), driver_fraction)
         self._batch_size = batch_size
         self.similarity = similarity
-        features = self._features_of(images, similarity.encoders[1], progress=progress)
+        features = self._features_of(images, 1, progress=progress)
         self._keep(features, responses, driver_fraction)
 
     @classmethod
@@ -138,7 +138,7 @@ class ReferenceBank:
 
         Args:
             images: the images to explain.
-            target: the neuron, as in Captum: one for all images or one an image; None if there is only one neuron.
+            target: the neuron, as in Captum, or its name: one for all images or one an image; None if there is but one.
             top_k: how many references to return for each image.
 
         Returns:
@@ -148,7 +148,7 @@ class ReferenceBank:
             ValueError: if ``top_k`` is not between 1 and the number of drivers, or there are no images.
         """
         neurons = self._searched(len(images), target, top_k)
-        features = self._features_of(images, self.similarity.encoders[0], progress=False)
+        features = self._features_of(images, 0, progress=False)
         return self._best(features, neurons, top_k)
 
     def search_features(
@@ -190,14 +190,14 @@ class ReferenceBank:
             )
         if n_images == 0:
             raise ValueError("Expected at least one image to find a reference for, but the batch is empty.")
-        return select_neurons(n_images, self.similarity.readout.n_neurons, target)
+        return self.similarity.neurons(n_images, target)
 
     @torch.no_grad()
-    def _features_of(self, images: Tensor, encoder: nn.Module, *, progress: bool) -> Tensor:
-        checked = self.similarity.checked
+    def _features_of(self, images: Tensor, side: int, *, progress: bool) -> Tensor:
+        check_is_tensor(images)
         batches = tqdm(torch.split(images, self._batch_size), desc="features of the references", disable=not progress)
-        with evaluation_mode(encoder):
-            return torch.cat([checked(encoder(batch)) for batch in batches])
+        with self.similarity.own() as own, inputs_told(own.encoders[side], images):
+            return torch.cat([own.checked(own.encoders[side](batch)) for batch in batches])
 
     @torch.no_grad()
     def _best(self, features: Tensor, neurons: Tensor, top_k: int) -> Match:
@@ -207,8 +207,9 @@ class ReferenceBank:
     def _ranked(self, features: Tensor, neuron: int, top_k: int) -> tuple[Tensor, Tensor]:
         drivers = self.drivers(neuron)
         centered = self.similarity.centered
-        weight = self.similarity.readout.weight[neuron].to(features)
-        similarities = pairwise_similarity(centered(features[None]), centered(self._features[drivers]), weight)[0]
+        weight = self.similarity.readout.weight[neuron].to(features.device)
+        first, second = (centered(wide(each)) for each in (features[None], self._features[drivers]))
+        similarities = pairwise_similarity(first, second, weight)[0].to(features.dtype)
         order = similarities.argsort(descending=True, stable=True)[:top_k]
         return drivers[order], similarities[order]
 

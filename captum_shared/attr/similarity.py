@@ -1,47 +1,25 @@
 """Neuron-specific similarity of two images: the twins and their readout."""
 
-import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias, final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from captum_shared.attr._captum import TargetType, select_neurons
-from captum_shared.attr.cosines import neuron_similarity, rescaled, shared_weights
+from captum_shared.attr._captum import TargetType, named_target, select_neurons
+from captum_shared.attr.cosines import neuron_similarity, shared_weights, wide
 from captum_shared.attr.pairs import check_lengths
-from captum_shared.encoders.cutting import check_layer
-from captum_shared.encoders.features import LatentFeatures
+from captum_shared.attr.preconditions import checked_features, warn_if_uncentered
+from captum_shared.encoders.features import LatentFeatures, layer_module
+from captum_shared.encoders.inputs import inputs_told
 from captum_shared.encoders.origin import check_origin
-from captum_shared.encoders.twins import tie_again, tied_copy
+from captum_shared.encoders.twins import Spares, tie_again, tied_copy
 from captum_shared.neurons.readout import LinearReadout
 
 LayerNames: TypeAlias = str | tuple[str | None, str | None] | None
 """A layer of both encoders, or of each; None for the cut."""
-
-
-def warn_if_uncentered(readout: LinearReadout, method: str, *, stacklevel: int = 3) -> None:
-    """Warn that a method needs features measured from their mean, where that of the readout is zero.
-
-    Whether the features are without sign, as after a ReLU, or have a mean of zero by themselves, only images could
-    tell; where they do, the warning can be filtered.
-
-    Args:
-        readout: the readout.
-        method: what needs it, for the message.
-        stacklevel: of the warning, as in ``warnings.warn``: by default the caller of the caller.
-
-    Example:
-        >>> warn_if_uncentered(LinearReadout([[1.0, 1.0]], feature_mean=[0.5, 0.0]), "excitatory=True")
-    """
-    if not bool(readout.feature_mean.any()):
-        warnings.warn(
-            f"{method} needs features measured from their mean, but the feature_mean of the readout is zero. After a "
-            "ReLU no feature is negative, so that all that is bright counts as shared. Fit the readout with "
-            "fit_readout(..., center=True).",
-            UserWarning,
-            stacklevel=stacklevel,
-        )
 
 
 @final
@@ -52,6 +30,11 @@ class NeuronSimilarity(nn.Module):
     images and the references run through tied twins, two module trees over one set of weights: Captum's layer
     methods keep only the last call of a module and are silently wrong on an encoder that is called twice.
     References of another kind, such as sentences, have an encoder of their own, with features in the same space.
+
+    The encoders always run in evaluation mode, whatever mode they are in, which they keep. The similarity and all
+    attributions of this package may be called from several threads at once: what needs hooks or another mode runs on a
+    tied copy of the modules that belongs to the call (:meth:`own`). Captum's own classes set hooks on the modules that
+    they are given: in several threads, give each a copy of its own.
 
     Args:
         features: network from images to (image, feature): :class:`~captum_shared.LatentFeatures`, or any
@@ -108,6 +91,7 @@ class NeuronSimilarity(nn.Module):
         self.reference_features = tied_copy(second) if shared else second
         self.readout = readout
         self.excitatory = excitatory
+        self._spares, self._is_own = Spares(), False
         if excitatory:
             warn_if_uncentered(readout, "excitatory=True")
 
@@ -138,8 +122,9 @@ class NeuronSimilarity(nn.Module):
         Returns:
             Cosines, see :func:`neuron_similarity`.
         """
-        weight = rescaled(self.readout.weight).to(image_features)
-        return neuron_similarity(self.centered(image_features), self.centered(reference_features), weight)
+        weight = self.readout.weight.to(image_features.device)
+        first, second = self._exactly_centered(image_features), self._exactly_centered(reference_features)
+        return neuron_similarity(first, second, weight).to(image_features.dtype)
 
     def latent_features(
         self, images: Tensor, references: Tensor
@@ -157,9 +142,40 @@ class NeuronSimilarity(nn.Module):
             ValueError: if the numbers of images differ, or the features do not fit the readout or are not finite.
         """
         check_lengths(images, references)
+        if any(part.training for twin in (self.image_features, self.reference_features) for part in twin.modules()):
+            with self.own() as own:
+                return own.latent_features(images, references)
+        if self._tied and not self._is_own:
+            tie_again(self.image_features, self.reference_features)
+        return self._features(self.image_features, images), self._features(self.reference_features, references)
+
+    @contextmanager
+    def own(self) -> Iterator["NeuronSimilarity"]:
+        """Lend a tied copy that no other call sees, in evaluation mode: to set hooks on, also in several threads.
+
+        It has the weights and the hooks that the modules have when it is lent.
+
+        Yields:
+            The copy; of such a copy, itself.
+
+        Example:
+            >>> from captum.attr import Saliency
+            >>> similarity = NeuronSimilarity(nn.Flatten(), LinearReadout.uniform(3))
+            >>> pair = torch.rand(1, 3, requires_grad=True), torch.rand(1, 3, requires_grad=True)
+            >>> with similarity.own() as own:
+            ...     maps = Saliency(own).attribute(pair)
+        """
+        if self._is_own:
+            yield self
+            return
         if self._tied:
             tie_again(self.image_features, self.reference_features)
-        return self.checked(self.image_features(images)), self.checked(self.reference_features(references))
+        with self._spares.lent(self) as own:
+            own._is_own = True
+            for encoder, twin in zip(self.encoders, (own.image_features, own.reference_features), strict=True):
+                if isinstance(twin, LatentFeatures) and isinstance(encoder, LatentFeatures):
+                    twin.preprocess = encoder.preprocess
+            yield own
 
     @property
     def encoders(self) -> tuple[nn.Module, nn.Module]:
@@ -182,13 +198,15 @@ class NeuronSimilarity(nn.Module):
             tensor([[1., 2., 3.]])
         """
         second = None if self._tied else self.reference_features
-        return NeuronSimilarity(
+        other = NeuronSimilarity(
             self.image_features,
             readout,
             excitatory=excitatory,
             reference_features=second,
-            any_encoder=self._any_encoder,
+            any_encoder=self._any_encoder or self._is_own,
         )
+        other._is_own = self._is_own
+        return other
 
     def centered(self, features: Float[Tensor, "image feature"]) -> Float[Tensor, "image feature"]:
         """Return v = f - m, with m the readout's ``feature_mean``.
@@ -199,7 +217,28 @@ class NeuronSimilarity(nn.Module):
         Returns:
             Centred features of the same shape.
         """
-        return features - self.readout.feature_mean.to(features)
+        return self._exactly_centered(features).to(features.dtype)
+
+    def neurons(self, n_images: int, target: TargetType = None) -> Int[Tensor, " image"]:
+        """Return the index of the neuron that ``target`` selects for each image.
+
+        Args:
+            n_images: number of images.
+            target: the neuron, as in Captum, or its name: one for all pairs or one a pair; None if there is only one.
+
+        Returns:
+            Indices of rows of the readout.
+
+        Raises:
+            ValueError: if no neuron has the name (close ones are listed).
+            Exception: as Captum does, if it is wrong in another way.
+
+        Example:
+            >>> readout = LinearReadout([[1.0], [2.0], [3.0]], neuron_names=["A", "B", "C"])
+            >>> NeuronSimilarity(nn.Flatten(), readout).neurons(2, ["C", "A"])
+            tensor([2, 0])
+        """
+        return select_neurons(n_images, self.readout.n_neurons, named_target(self.readout, target))
 
     def shared_weights(
         self, images: Tensor, references: Tensor, target: TargetType = None
@@ -209,7 +248,7 @@ class NeuronSimilarity(nn.Module):
         Args:
             images: inputs x of the encoder, image first.
             references: as many inputs r.
-            target: the neuron, as in Captum: one for all pairs or one a pair; None if there is only one neuron.
+            target: the neuron, as in Captum, or its name: one for all pairs or one a pair; None if there is only one.
 
         Returns:
             h, detached; see :func:`shared_weights`.
@@ -236,10 +275,10 @@ class NeuronSimilarity(nn.Module):
         Returns:
             h, see :func:`shared_weights`.
         """
-        neurons = select_neurons(len(image_features), self.readout.n_neurons, target)
-        weight = rescaled(self.readout.weight[neurons.to(self.readout.weight.device)]).to(image_features)
-        image_features, reference_features = self.centered(image_features), self.centered(reference_features)
-        return shared_weights(image_features, reference_features, weight, excitatory=self.excitatory)
+        neurons = self.neurons(len(image_features), target)
+        weight = self.readout.weight[neurons.to(self.readout.weight.device)].to(image_features.device)
+        first, second = self._exactly_centered(image_features), self._exactly_centered(reference_features)
+        return shared_weights(first, second, weight, excitatory=self.excitatory).to(image_features.dtype)
 
     def layer_modules(self, layer: LayerNames = None) -> tuple[nn.Module, nn.Module]:
         """Return a layer's module in each twin, to hand to Captum's layer methods.
@@ -256,7 +295,7 @@ class NeuronSimilarity(nn.Module):
             ValueError: if there is no such layer.
         """
         first, second = layer if isinstance(layer, tuple) else (layer, layer)
-        return _layer_module(self.image_features, first), _layer_module(self.reference_features, second)
+        return layer_module(self.image_features, first), layer_module(self.reference_features, second)
 
     def checked(self, features: Any) -> Float[Tensor, "image feature"]:
         """Return what an encoder gave, if it can be read out.
@@ -271,28 +310,13 @@ class NeuronSimilarity(nn.Module):
             TypeError: if they are not a tensor.
             ValueError: if they do not fit the readout or are not finite.
         """
-        if not isinstance(features, Tensor):
-            raise TypeError(
-                f"The encoder must give a tensor (image, feature), but gave a {type(features).__name__}. Wrap it in a "
-                "module that picks the features out."
-            )
-        if features.ndim != 2 or features.shape[1] != self.readout.n_features:
-            raise ValueError(
-                f"The readout expects (image, feature) with {self.readout.n_features} features, but the encoder gives "
-                f"shape {tuple(features.shape)}. Use the layer and the pooling with which the readout was fitted."
-            )
-        if not bool(torch.isfinite(features).all()):
-            raise ValueError(
-                "The encoder's features are not finite (NaN or infinite). Expected finite numbers: look for NaN in the "
-                "images and in the network's weights."
-            )
-        return features
+        return checked_features(features, self.readout)
 
+    def _features(self, encoder: nn.Module, inputs: Tensor) -> Tensor:
+        with inputs_told(encoder, inputs):
+            return self.checked(encoder(inputs))
 
-def _layer_module(encoder: nn.Module, layer: str | None) -> nn.Module:
-    if isinstance(encoder, LatentFeatures):
-        return encoder.cut if layer is None else encoder.layer_module(layer)
-    if layer is None:
-        raise ValueError(f"Name a layer: {type(encoder).__name__} has no cut. Only LatentFeatures has one.")
-    check_layer(layer, [name for name, _ in encoder.named_modules() if name], type(encoder).__name__)
-    return encoder.get_submodule(layer)
+    def _exactly_centered(self, features: Tensor) -> Tensor:
+        """Features v in a precision in which small differences and large numbers survive."""
+        exact = wide(features)
+        return exact - self.readout.feature_mean.to(exact)

@@ -49,10 +49,10 @@ class LatentFeatures(nn.Module):
     """A network cut at a named layer: images in, latent features f(x) out.
 
     The model given is left as it is. The features run a tree of their own over the same memory, frozen and in
-    evaluation mode, and follow the model where its weights are replaced or moved (modules replaced by others are refused),
-    without in-place operations and with a copy of each module for every call of it, so that
+    evaluation mode, without in-place operations and with a copy of each module for every call of it, so that
     Captum's hook-based methods (``DeepLift``, ``GuidedBackprop``) are right on networks that use one ReLU
-    several times. Layers after the cut do not run: they are cut off the FX graph or, where the model cannot be
+    several times. They follow the model where its weights are replaced or moved; where its modules are, they raise an
+    error. Layers after the cut do not run: they are cut off the FX graph or, where the model cannot be
     traced, the forward pass is stopped at the layer (then modules stay shared between calls).
 
     Args:
@@ -213,8 +213,8 @@ class LatentFeatures(nn.Module):
 
         Raises:
             TypeError: if the images are no tensor, or not of the network's dtype.
-            ValueError: if the layer's output is not a tensor, or cannot be pooled as asked, or the images are not on the
-                network's device.
+            ValueError: if the layer's output is not a tensor, or cannot be pooled as asked, or the images are
+                on another device.
         """
         output = self._output(images)
         activation = self.cut(self.pooling.activation(output, images))
@@ -259,7 +259,8 @@ class LatentFeatures(nn.Module):
         except ValueError:
             if isinstance(self.network, fx.GraphModule):
                 raise
-            source.forget({f"model.{path}" for path in starting_later(self.network.model, self.layer, images[:1])})
+            model = self.network.get_submodule("model")
+            source.forget({f"model.{path}" for path in starting_later(model, self.layer, images[:1])})
             source.follow(self.network)
 
     def _output(self, images: Tensor) -> Any:
@@ -286,6 +287,31 @@ class LatentFeatures(nn.Module):
                 )
         self._known.unchecked = None
         return output
+
+
+def layer_module(encoder: nn.Module, layer: str | None) -> nn.Module:
+    """Return the module of an encoder whose output is that of a layer.
+
+    Args:
+        encoder: any.
+        layer: its name (as in the original model, for :class:`LatentFeatures`), or None for the cut.
+
+    Returns:
+        The module.
+
+    Raises:
+        ValueError: if there is no such layer, or no cut.
+
+    Example:
+        >>> layer_module(nn.Sequential(nn.ReLU()), "0")
+        ReLU()
+    """
+    if isinstance(encoder, LatentFeatures):
+        return encoder.cut if layer is None else encoder.layer_module(layer)
+    if layer is None:
+        raise ValueError(f"Name a layer: {type(encoder).__name__} has no cut. Only LatentFeatures has one.")
+    check_layer(layer, [name for name, _ in encoder.named_modules() if name], type(encoder).__name__)
+    return encoder.get_submodule(layer)
 
 
 def _image_size(model: nn.Module) -> tuple[int, int]:

@@ -23,7 +23,8 @@ def check_is_tensor(inputs: object, name: str = "images") -> None:
     """
     if not isinstance(inputs, Tensor):
         raise TypeError(
-            f"{name} must be a tensor, but are a {type(inputs).__name__}. Convert them, as with torch.as_tensor({name})."
+            f"{name} must be a tensor, but are a {type(inputs).__name__}. Convert them, as with "
+            f"torch.as_tensor({name})."
         )
 
 
@@ -80,10 +81,9 @@ def inputs_told(network: nn.Module, inputs: Tensor) -> Iterator[None]:
                 f".to({str(like.device)!r}), or the network."
             ) from error
         if inputs.dtype != like.dtype:
-            pixels = " They are whole numbers: bring them to the range the network takes." if not inputs.is_floating_point() else ""
+            whole = "" if inputs.is_floating_point() else ", in the range that it takes"
             raise TypeError(
                 f"The images are {inputs.dtype}, but the network's weights {like.dtype}. Convert the images with "
-                f".to({like.dtype}), or the network.{pixels}"
+                f".to({like.dtype}){whole}, or the network."
             ) from error
         raise
-

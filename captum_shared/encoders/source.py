@@ -138,6 +138,6 @@ def _state(tensor: Tensor) -> tuple[Any, ...]:
 
 def _replaced(path: str) -> ValueError:
     return ValueError(
-        f"The model that these features were cut from has other modules or tensors of another shape by now, at {path!r}. "
-        "Build LatentFeatures, and what is built on them, anew."
+        f"The model that these features were cut from has other modules by now, or tensors of another shape, at "
+        f"{path!r}. Build LatentFeatures, and what is built on them, anew."
     )

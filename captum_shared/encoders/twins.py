@@ -41,7 +41,9 @@ def tied_copy(module: ModuleT, tie: Callable[[Tensor], Tensor] = lambda tensor: 
         >>> tied_copy(original).weight is original.weight
         True
     """
-    memo: dict[Any, Any] = {id(tensor): tie(tensor) for tensor in itertools.chain(module.parameters(), module.buffers())}
+    memo: dict[Any, Any] = {
+        id(tensor): tie(tensor) for tensor in itertools.chain(module.parameters(), module.buffers())
+    }
     computed = (value for part in module.modules() for value in vars(part).values() if isinstance(value, Tensor))
     memo.update({id(tensor): tensor.detach() for tensor in computed if id(tensor) not in memo})  # as of weight_norm
     memo[TIED] = True
@@ -78,9 +80,13 @@ def tie_again(module: nn.Module, twin: nn.Module, *, hooks: bool = False) -> Non
         for kind in ("_parameters", "_buffers"):
             if source[kind]:
                 target[kind] = source[kind].copy()
+        if hooks:
+            target["_is_full_backward_hook"] = source["_is_full_backward_hook"]
         for kind in _HOOKS if hooks else ():
             if source[kind] or target[kind]:  # of those that the copy has already it has its own
-                target[kind] = type(source[kind])((key, target[kind].get(key, hook)) for key, hook in source[kind].items())
+                target[kind] = type(source[kind])(
+                    (key, target[kind].get(key, hook)) for key, hook in source[kind].items()
+                )
         for name, value in source.items():
             if name not in _OWN and target.get(name, _OWN) is not value and _is_plain(value):
                 target[name] = _plain(value)
@@ -120,11 +126,13 @@ class Spares:
 
     def _spare_of(self, module: ModuleT) -> ModuleT:
         with contextlib.suppress(IndexError, ValueError):  # none is free, or modules were replaced
-            spare: Any = self._free.pop()
-            tie_again(module, spare, hooks=True)
-            return spare  # type: ignore[no-any-return]
+            free: ModuleT = self._free.pop()  # type: ignore[assignment]  # of this module
+            return self._tied_again(module, free)
         self._free.clear()
-        spare = tied_copy(module)
+        return self._tied_again(module, tied_copy(module))
+
+    @staticmethod
+    def _tied_again(module: ModuleT, spare: ModuleT) -> ModuleT:
         tie_again(module, spare, hooks=True)
         return spare
 

@@ -89,7 +89,7 @@ def gradient_shap(explained: Explained) -> Sequence[Tensor]:
         )
         return tuple(maps)
 
-    return pair_by_pair(explain, explained.inputs, explained.target)
+    return pair_by_pair(explain, explained.inputs, explained.target, numpy=True)
 
 
 def occlusion(explained: Explained) -> Sequence[Tensor]:

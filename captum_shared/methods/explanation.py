@@ -47,12 +47,12 @@ def explain(
     *,
     methods: Sequence[str | Method] = DEFAULT_METHODS,
 ) -> dict[str, Explanation]:
-    """Make the maps of pairs of images under one or several methods.
+    """Make the maps of pairs of images under one or several methods; several threads may call it.
 
     Args:
         similarity: encoder and readout; the features should be centred (``fit_readout(..., center=True)``).
         inputs: the pair (images, references), each (image, channel, height, width).
-        target: the neuron, as anywhere in Captum: one for all pairs or one a pair.
+        target: the neuron, as anywhere in Captum, or its name: one for all pairs or one a pair.
         methods: names in :data:`~captum_shared.methods.METHODS`, and methods of one's own; by default the recommended
             method, and the paper's beside it.
 
@@ -88,4 +88,4 @@ def _shared_pass(similarity: NeuronSimilarity, inputs: Pair) -> PairPass:
     """Run the twins once for all methods that need no more, up to their cuts where they have any."""
     twins = similarity.image_features, similarity.reference_features
     cut = all(isinstance(twin, LatentFeatures) for twin in twins)
-    return PairPass.of(similarity, checked_pair(inputs), similarity.layer_modules() if cut else ())
+    return PairPass.of(similarity, checked_pair(inputs), None if cut else False)

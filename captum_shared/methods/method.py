@@ -1,6 +1,5 @@
 """A method: one record, and the one call that all methods share."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias, final, get_args
@@ -9,12 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_shared.attr._captum import TargetType, select_neurons
+from captum_shared.attr._captum import TargetType, captum_quiet
 from captum_shared.attr.backpropagation import PairPass
 from captum_shared.attr.heatmaps import Kind, heatmap
 from captum_shared.attr.pairs import Pair, checked_pair
 from captum_shared.attr.similarity import NeuronSimilarity
-from captum_shared.encoders.twins import evaluation_mode
 
 Call: TypeAlias = Callable[[NeuronSimilarity, Pair, Tensor], Pair]
 """From a similarity, a pair (images, references) and the neuron of each to signed maps of both."""
@@ -45,8 +43,9 @@ class Method:
         name: what it is called in tables.
         family: what it looks at; ``"neuron"`` is for methods that see one image at a time.
         call: from a similarity, a pair (images, references) that requires gradients, and the neuron of each pair as a
-            tensor, to a pair of attributions (image, channel, height, width) of pixels or of a layer. The network
-            is in evaluation mode meanwhile.
+            tensor, to a pair of attributions (image, channel, height, width) of pixels or of a layer. The similarity is
+            a copy of the caller's that belongs to this call, in evaluation mode (:meth:`NeuronSimilarity.own`), so that
+            hooks may be set on it, also in several threads.
         kind: what the attributions are, which decides how they become heatmaps: gradients by pixels, contributions of
             pixels, or maps of a layer, as also those with one number a position; see
             :func:`~captum_shared.attr.heatmap`.
@@ -102,7 +101,7 @@ class Method:
         Args:
             similarity: encoder and readout.
             inputs: the pair (images, references), each (image, channel, height, width).
-            target: the neuron, as in Captum: one for all pairs or one a pair.
+            target: the neuron, as in Captum, or its name: one for all pairs or one a pair.
             passed: a pass of the pair that is done already, for methods that can use it (``of_pass``).
 
         Returns:
@@ -115,11 +114,11 @@ class Method:
                 two attributions with four axes, an entry a pair, of the shape of the images unless it is of a layer.
         """
         pair = checked_pair(inputs)
-        neurons = select_neurons(len(pair[0]), similarity.readout.n_neurons, target).to(pair[0].device)
-        with evaluation_mode(similarity), torch.enable_grad(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Setting (forward, )?backward hooks")  # Captum's, on every call
+        neurons = similarity.neurons(len(pair[0]), target).to(pair[0].device)
+        with torch.enable_grad():
             if passed is None or self.of_pass is None:
-                maps = self.call(similarity, pair, neurons)
+                with similarity.own() as own, captum_quiet():
+                    maps = self.call(own, pair, neurons)
             else:
                 maps = self.of_pass(passed, similarity, neurons)
         self._check(maps, pair)

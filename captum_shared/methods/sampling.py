@@ -5,9 +5,10 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from captum_shared.attr.randomness import drawn_from
 
 N_SAMPLES: Final = 16
 """Steps of a path, and noisy copies of an image, in every method that has them."""
@@ -38,13 +39,14 @@ def noise_levels(images: tuple[Tensor, ...]) -> tuple[float, ...]:
 
 
 @contextlib.contextmanager
-def drawn_for(*images: Tensor) -> Iterator[None]:
-    """Draw from a seed that the images make themselves, and leave the random state of torch and NumPy as it was.
+def drawn_for(*images: Tensor, numpy: bool = False) -> Iterator[None]:
+    """Draw from a seed that the images make themselves, and leave the random states as they are.
 
     So noise neither depends on what was drawn before nor on the batch, yet differs from pair to pair.
 
     Args:
         *images: the images.
+        numpy: whether NumPy is drawn from too (:func:`~captum_shared.attr.randomness.drawn_from`).
 
     Yields:
         Nothing.
@@ -58,18 +60,16 @@ def drawn_for(*images: Tensor) -> Iterator[None]:
         True
     """
     seed = zlib.crc32(b"".join(image.detach().double().cpu().numpy().tobytes() for image in images))
-    state = np.random.get_state()
-    with torch.random.fork_rng(devices={image.device for image in images if image.is_cuda}):
-        torch.random.manual_seed(seed)
-        np.random.seed(seed)  # Captum's GradientShap draws from NumPy
-        try:
-            yield
-        finally:
-            np.random.set_state(state)
+    with drawn_from(seed, numpy=numpy):
+        yield
 
 
 def pair_by_pair(
-    explain: Callable[[tuple[Tensor, ...], Tensor], tuple[Tensor, ...]], inputs: tuple[Tensor, ...], target: Tensor
+    explain: Callable[[tuple[Tensor, ...], Tensor], tuple[Tensor, ...]],
+    inputs: tuple[Tensor, ...],
+    target: Tensor,
+    *,
+    numpy: bool = False,
 ) -> tuple[Tensor, ...]:
     """Run a method that draws noise on each example by itself, with :func:`drawn_for` its images.
 
@@ -77,19 +77,20 @@ def pair_by_pair(
         explain: from the inputs and the target of one example to its maps.
         inputs: one tensor an input of the network, image first.
         target: the neuron of each example.
+        numpy: whether the method draws from NumPy.
 
     Returns:
         The maps of all examples.
 
     Example:
         >>> images = torch.rand(2, 3, 1, 1)
-        >>> (noise,) = pair_by_pair(lambda x, k: (torch.rand_like(x[0]),), (images,), torch.tensor([0, 0]))
+        >>> (noise,) = pair_by_pair(lambda x, k: (torch.rand(x[0].shape),), (images,), torch.tensor([0, 0]))
         >>> bool((noise[0] == noise[1]).any())
         False
     """
     maps = []
     for row in range(len(target)):
         example = tuple(each[row : row + 1].detach().requires_grad_() for each in inputs)
-        with drawn_for(*example):
+        with drawn_for(*example, numpy=numpy):
             maps.append(explain(example, target[row : row + 1]))
     return tuple(torch.cat(each) for each in zip(*maps, strict=True))

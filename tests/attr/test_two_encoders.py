@@ -17,7 +17,6 @@ from captum_shared import (
     ReferenceBank,
     SharedCorrespondence,
 )
-from captum_shared.attr import backpropagate
 from captum_shared.methods import METHODS
 
 N_FEATURES = 6
@@ -229,16 +228,6 @@ def test_methods_of_pixels_see_each_image_by_its_own_encoder(name: str) -> None:
     swapped = METHODS[name].call(NeuronSimilarity(second, neurons, reference_features=first), inputs[::-1], target)
     for found, expected in zip(maps, swapped[::-1], strict=True):
         torch.testing.assert_close(found, expected)
-
-
-def test_one_pass_gives_maps_of_both(towers: tuple[nn.Module, nn.Module]) -> None:
-    second = Randomised(5)(ImageTower).eval()
-    inputs = seeded(1, 2, 3, 8, 8), seeded(2, 2, 3, 8, 8)
-    similarity = NeuronSimilarity(towers[0], readout(N_FEATURES), reference_features=second)
-    result = backpropagate(similarity, inputs, 1, layer=("patches", "block"))
-    expected = LayerSharedAttribution(similarity, ("patches", "block")).attribute(inputs, 1)
-    for found, known in zip(result.layer_maps, expected, strict=True):
-        torch.testing.assert_close(found, known)
 
 
 def test_refusals(as_installed: None, towers: tuple[nn.Module, nn.Module]) -> None:

@@ -65,7 +65,7 @@ def shap(model: nn.Module, inputs: tuple[Tensor, ...], _: object, target: list[i
     for row, neuron in enumerate(target):
         example = tuple(x[row : row + 1] for x in inputs)
         stdevs = tuple(0.1 * (x.max() - x.min()).item() for x in example)
-        with drawn_for(*example):
+        with drawn_for(*example, numpy=True):
             grey = tuple(torch.full_like(x, 0.5) for x in example)
             maps.append(GradientShap(model).attribute(example, grey, n_samples=N_SAMPLES, stdevs=stdevs, target=neuron))
     return tuple(torch.cat(each) for each in zip(*maps, strict=True))

@@ -65,7 +65,7 @@ def test_smoothgrad_is_captums_noise_tunnel() -> None:
     similarity, inputs = similarity_of(readout(5, centered=False)), pair(n=1)
     found = METHODS["ours-smoothgrad"].attribute(similarity, inputs, 1)
     stdevs = tuple(0.1 * float(x.max() - x.min()) for x in inputs)
-    with drawn_for(*inputs):
+    with drawn_for(*inputs, numpy=True):
         tunnel = NoiseTunnel(ParallelSharedAttribution(similarity))
         expected = tunnel.attribute(inputs, nt_samples=N_SAMPLES, stdevs=stdevs, target=1)
     assert all(map(torch.equal, found, expected))
@@ -123,18 +123,23 @@ def test_methods_are_looked_up_in_the_order_given() -> None:
     assert methods_by_name() == list(METHODS.values())
 
 
-def test_a_method_of_ones_own_gets_the_pair_and_a_neuron_for_each() -> None:
+def test_a_method_of_ones_own_gets_twins_of_its_own_the_pair_and_a_neuron_for_each() -> None:
     seen: list[object] = []
+    weights: list[Tensor] = []
 
     def call(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:
-        seen.extend([similarity, target.tolist(), similarity.training, torch.is_grad_enabled()])
+        weights.extend(similarity.parameters())
+        similarity.image_features.cut.register_forward_hook(lambda *_: None)
+        seen.extend([target.tolist(), similarity.training, torch.is_grad_enabled()])
         seen.extend(images.requires_grad for images in inputs)
         return inputs[0] * target[:, None, None, None], -inputs[1]
 
     similarity = small_similarity()
     with torch.no_grad():
         found = Method("mine", "neuron", call, kind="gradient").attribute(similarity, pair(), (2,))
-    assert seen == [similarity, [2, 2], False, True, True, True]
+    assert seen == [[2, 2], False, True, True, True]
+    assert all(one is other for one, other in zip(weights, similarity.parameters(), strict=True))
+    assert not similarity.image_features.cut._forward_hooks
     assert torch.equal(found[0], 2 * pair()[0])
     assert torch.equal(found[1], -pair()[1])
 
