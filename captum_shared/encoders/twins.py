@@ -23,7 +23,7 @@ _VALUES: Final = (
 )
 
 
-def tied_copy(module: ModuleT, tie: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> ModuleT:
+def tied_copy(module: ModuleT, tie: Callable[[Tensor], Tensor] | None = None) -> ModuleT:
     """Copy a module tree over one set of parameters and buffers.
 
     Hooks, and with them every layer method of Captum, see the calls of the copy and of the original apart,
@@ -41,12 +41,12 @@ def tied_copy(module: ModuleT, tie: Callable[[Tensor], Tensor] = lambda tensor: 
         >>> tied_copy(original).weight is original.weight
         True
     """
-    memo: dict[Any, Any] = {
-        id(tensor): tie(tensor) for tensor in itertools.chain(module.parameters(), module.buffers())
-    }
+    tensors = itertools.chain(module.parameters(), module.buffers())
+    memo: dict[Any, Any] = {id(tensor): tensor if tie is None else tie(tensor) for tensor in tensors}
     computed = (value for part in module.modules() for value in vars(part).values() if isinstance(value, Tensor))
     memo.update({id(tensor): tensor.detach() for tensor in computed if id(tensor) not in memo})  # as of weight_norm
-    memo[TIED] = True
+    if tie is None:
+        memo[TIED] = True
     return copy.deepcopy(module, memo)
 
 

@@ -14,6 +14,7 @@ from toys import Randomised, pair, readout, seeded
 
 from captum_shared import LatentFeatures, NeuronSimilarity, ParallelSharedAttribution
 from captum_shared.encoders import LayerFeatures
+from captum_shared.encoders.twins import tied_copy
 
 
 class Plain(nn.Module):
@@ -280,3 +281,16 @@ def test_twins_of_a_recurrent_encoder_follow() -> None:
     expected = encoder(words)
     for found in similarity.latent_features(words, words):
         torch.testing.assert_close(found, expected)
+
+
+def test_a_copy_with_other_weights_is_on_its_own() -> None:
+    model, images = build(Plain), pair()[0]
+    features = LatentFeatures(model, "body")
+    other = tied_copy(features, lambda tensor: tensor.detach().clone())
+    for tensor in other.parameters():
+        tensor.data += 0.1
+    altered = other(images)  # before the first images of the features themselves
+    torch.testing.assert_close(features(images), of_the_model(model, images))
+    assigned(model)
+    torch.testing.assert_close(other(images), altered, rtol=0, atol=0)
+    torch.testing.assert_close(features(images), of_the_model(model, images))
