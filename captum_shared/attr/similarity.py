@@ -142,7 +142,8 @@ class NeuronSimilarity(nn.Module):
             ValueError: if the numbers of images differ, or the features do not fit the readout or are not finite.
         """
         check_lengths(images, references)
-        if any(part.training for twin in (self.image_features, self.reference_features) for part in twin.modules()):
+        twins = self.image_features, self.reference_features
+        if not self._is_own and any(part.training for twin in twins for part in twin.modules()):
             with self.own() as own:
                 return own.latent_features(images, references)
         if self._tied and not self._is_own:
@@ -173,8 +174,9 @@ class NeuronSimilarity(nn.Module):
         with self._spares.lent(self) as own:
             own._is_own = True
             for encoder, twin in zip(self.encoders, (own.image_features, own.reference_features), strict=True):
-                if isinstance(twin, LatentFeatures) and isinstance(encoder, LatentFeatures):
-                    twin.preprocess = encoder.preprocess
+                preprocess = getattr(encoder, "preprocess", None)
+                if isinstance(twin, LatentFeatures) and not isinstance(preprocess, nn.Module):  # modules are tied
+                    twin.preprocess = preprocess
             yield own
 
     @property
@@ -226,12 +228,8 @@ class NeuronSimilarity(nn.Module):
             n_images: number of images.
             target: the neuron, as in Captum, or its name: one for all pairs or one a pair; None if there is only one.
 
-        Returns:
-            Indices of rows of the readout.
-
         Raises:
-            ValueError: if no neuron has the name (close ones are listed).
-            Exception: as Captum does, if it is wrong in another way.
+            ValueError: if no neuron has the name (close ones are listed); what Captum raises, if it is wrong otherwise.
 
         Example:
             >>> readout = LinearReadout([[1.0], [2.0], [3.0]], neuron_names=["A", "B", "C"])
@@ -298,18 +296,7 @@ class NeuronSimilarity(nn.Module):
         return layer_module(self.image_features, first), layer_module(self.reference_features, second)
 
     def checked(self, features: Any) -> Float[Tensor, "image feature"]:
-        """Return what an encoder gave, if it can be read out.
-
-        Args:
-            features: output of the encoder.
-
-        Returns:
-            The same features.
-
-        Raises:
-            TypeError: if they are not a tensor.
-            ValueError: if they do not fit the readout or are not finite.
-        """
+        """Return what an encoder gave, if it can be read out (:func:`checked_features`)."""
         return checked_features(features, self.readout)
 
     def _features(self, encoder: nn.Module, inputs: Tensor) -> Tensor:

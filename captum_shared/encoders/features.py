@@ -1,7 +1,6 @@
 """Latent features: a network cut at a named layer, pooled and flattened."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final, get_args
 
@@ -16,32 +15,7 @@ from captum_shared.encoders.inputs import check_images, inputs_told
 from captum_shared.encoders.origin import origin_of
 from captum_shared.encoders.pooling import Pool, Pooling
 from captum_shared.encoders.positions import Layout, Positions
-from captum_shared.encoders.source import Source
-from captum_shared.encoders.twins import TIED
-
-
-@final
-@dataclass(eq=False)
-class _Known:
-    """What all tied copies of features know together: the model they are of, and the last images they saw.
-
-    Attributes:
-        source: the model that they were cut from; None in an independent copy.
-        unchecked: the model itself stopped at the layer, until the first images have shown that the cut is right.
-        cut_shape: shape of one image's activation at the cut.
-        feature_shape: shape of one image's features.
-    """
-
-    source: Source | None = None
-    unchecked: nn.Module | None = None
-    cut_shape: tuple[int, ...] | None = None
-    feature_shape: tuple[int, ...] | None = None
-
-    def __deepcopy__(self, memo: dict[Any, Any]) -> "_Known":
-        return self if TIED in memo else _Known(cut_shape=self.cut_shape, feature_shape=self.feature_shape)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Known, (None, None, self.cut_shape, self.feature_shape)
+from captum_shared.encoders.source import Known, Source
 
 
 @final
@@ -102,7 +76,7 @@ class LatentFeatures(nn.Module):
             raise TypeError(f"model must be an ordinary torch.nn.Module, not {type(model).__name__}.")
         self.network, self._modules_of_layers, original = cut(model, layer)
         source = Source(model, self.network, "model." if original is None else "")
-        self._known = _Known(source, original)  # in an object of its own, so that it is no part of the features
+        self._known = Known(source, original)  # in an object of its own, so that it is no part of the features
         self.cut = nn.Identity()
         self.preprocess: Callable[[Any], Tensor] | None = None
         self.pooling = Pooling(layer, pool, Positions.of(model, layout))

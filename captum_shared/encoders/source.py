@@ -7,6 +7,8 @@ from typing import Any, Final, final
 
 from torch import Tensor, nn
 
+from captum_shared.encoders.twins import TIED
+
 _KINDS: Final = ("_parameters", "_buffers")
 
 
@@ -73,6 +75,35 @@ class Source:
         """
         self._links = [link for link in self._links if link.path not in paths]
         self._tensors = [taken for taken in self._tensors if taken.path not in paths]
+
+
+@final
+@dataclass(eq=False)
+class Known:
+    """What all tied copies of features know together: the model they are of, and the last images they saw.
+
+    Attributes:
+        source: the model that they were cut from; None in an independent copy.
+        unchecked: the model itself stopped at the layer, until the first images have shown that the cut is right.
+        cut_shape: shape of one image's activation at the cut.
+        feature_shape: shape of one image's features.
+
+    Example:
+        >>> import copy
+        >>> copy.deepcopy(Known(unchecked=nn.ReLU(), cut_shape=(3, 2, 2)))
+        Known(source=None, unchecked=None, cut_shape=(3, 2, 2), feature_shape=None)
+    """
+
+    source: Source | None = None
+    unchecked: nn.Module | None = None
+    cut_shape: tuple[int, ...] | None = None
+    feature_shape: tuple[int, ...] | None = None
+
+    def __deepcopy__(self, memo: dict[Any, Any]) -> "Known":
+        return self if TIED in memo else Known(cut_shape=self.cut_shape, feature_shape=self.feature_shape)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Known, (None, None, self.cut_shape, self.feature_shape)
 
 
 @final

@@ -47,7 +47,10 @@ def tied_copy(module: ModuleT, tie: Callable[[Tensor], Tensor] | None = None) ->
     memo.update({id(tensor): tensor.detach() for tensor in computed if id(tensor) not in memo})  # as of weight_norm
     if tie is None:
         memo[TIED] = True
-    return copy.deepcopy(module, memo)
+    twin = copy.deepcopy(module, memo)
+    for ours, theirs in zip(module.modules(), twin.modules(), strict=True):
+        theirs.training = ours.training  # which a traced network does not hand on
+    return twin
 
 
 def tie_again(module: nn.Module, twin: nn.Module, *, hooks: bool = False) -> None:

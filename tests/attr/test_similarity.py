@@ -308,3 +308,13 @@ def test_the_twins_of_a_trainable_encoder_are_in_the_same_mode() -> None:
     encoder.eval()
     images, _ = pair()
     torch.testing.assert_close(similarity(images, images), torch.ones(2, 4, dtype=torch.float64))
+
+
+def test_other_readouts_of_twins_that_belong_to_a_call_run_in_evaluation_mode_too() -> None:
+    similarity = NeuronSimilarity(LatentFeatures(small_net().train(), "features"), readout(5))
+    with similarity.own() as own:
+        other = own.with_readout(readout(5, seed=3))
+        assert not any(part.training for part in (*other.image_features.modules(), *other.reference_features.modules()))
+        with other.own() as same:
+            assert same is other
+        torch.testing.assert_close(other(*pair()), similarity.with_readout(readout(5, seed=3))(*pair()))
