@@ -1,5 +1,6 @@
 """What all commands share."""
 
+import errno
 import functools
 import signal
 import warnings
@@ -37,11 +38,23 @@ def told(command: Callable[..., None]) -> Callable[..., None]:
                 command(*args, **kwargs)
         except KeyboardInterrupt:
             raise typer.Exit(128 + signal.SIGINT) from None  # of which __main__ tells
+        except BrokenPipeError:
+            raise  # whoever read what is printed wants no more: Typer ends quietly
         except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
-            typer.echo(f"captum-shared: {error}", err=True)
+            typer.echo(f"captum-shared: {error}{_if_full(error)}", err=True)
             raise typer.Exit(2) from error
 
     return wrapper
+
+
+def _if_full(error: Exception) -> str:
+    """What to do about a full disk."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return (
+        ". Make room on the disk; what a study or a benchmark has done is kept, and --resume goes on with it."
+        if full
+        else ""
+    )
 
 
 def _warned(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -58,13 +58,12 @@ def parts(
     Example: captum-shared benchmark parts --output parts
     """
     from captum_shared.cli.networks import available
-    from captum_shared.cli.scored import extent_of, run_and_save
+    from captum_shared.cli.scored import extent_of, methods_compared, run_and_save
     from captum_shared.evaluation import parts_task
-    from captum_shared.methods import methods_by_name
 
     extent = extent_of(pairs, controls, faithful, sanity)
     _check_folder(output, resume=resume)
-    compared, chosen_device = methods_by_name(listed(names)), available(device)
+    compared, chosen_device = methods_compared(listed(names)), available(device)
     task = parts_task(n_neurons=0 if without_neurons else 48, seed=seed, progress=True)
     run_and_save(task, compared, extent, output=output, resume=resume, device=chosen_device)
 
@@ -96,13 +95,12 @@ def grid(
     Example: captum-shared benchmark grid --images photographs --model embedded --output grid
     """
     from captum_shared.cli.networks import available, encoder
-    from captum_shared.cli.scored import extent_of, run_and_save
+    from captum_shared.cli.scored import extent_of, methods_compared, run_and_save
     from captum_shared.evaluation import grid_task
-    from captum_shared.methods import methods_by_name
 
     extent = extent_of(pairs, controls, faithful, sanity)
     _check_folder(output, resume=resume)
-    compared, chosen_device = methods_by_name(listed(names)), available(device)
+    compared, chosen_device = methods_compared(listed(names)), available(device)
     cuts: list[str | None] = list(layer) if layer else [None]
     encoders = [encoder(model, name, weights).to(chosen_device) for name in cuts]
     n_neurons = 0 if without_neurons else 12

@@ -1,5 +1,6 @@
 """What ``captum-shared benchmark`` runs, prints and writes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -7,7 +8,7 @@ import typer
 
 from captum_shared.evaluation import Extent, Task, run_benchmark
 from captum_shared.figures import save_benchmark
-from captum_shared.methods import Method
+from captum_shared.methods import METHODS, Method, methods_by_name
 
 
 def extent_of(pairs: int, controls: int, faithful: int, sanity: int) -> Extent:
@@ -27,6 +28,31 @@ def extent_of(pairs: int, controls: int, faithful: int, sanity: int) -> Extent:
         8
     """
     return Extent(pairs, *(min(each, pairs) for each in (controls, faithful, sanity)))
+
+
+def methods_compared(names: Sequence[str] | None) -> list[Method]:
+    """Look up the methods to compare, and tell which are left out.
+
+    Args:
+        names: their names; None for all that can run here.
+
+    Returns:
+        The methods.
+
+    Raises:
+        ImportError: if the package of a method that is named is not installed.
+        ValueError: if a name is unknown or given twice.
+    """
+    compared = methods_by_name(names)
+    skipped = [method for method in METHODS.values() if names is None and method not in compared]
+    if skipped:
+        named = ", ".join(f"{method.name} (by {method.package})" for method in skipped)
+        typer.echo(
+            f"Left out, as their packages are not installed: {named}. Install them with: pip install "
+            "'captum-shared[peers]'.",
+            err=True,
+        )
+    return compared
 
 
 def run_and_save(

@@ -30,7 +30,7 @@ from captum_shared.evaluation import (
 )
 from captum_shared.evaluation.run import PACKAGES
 from captum_shared.figures import benchmark_figure, save_figure
-from captum_shared.methods import METHODS
+from captum_shared.methods import METHODS, registry
 
 RECOVERY = {
     "answer_largest",
@@ -243,3 +243,13 @@ class TestCommand:
         arguments[arguments.index("--output") + 1] = str(tmp_path)
         result = command(task, *arguments)
         assert "holds something already" in result.output
+
+    def test_what_is_left_out_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where zennit and grad-cam are not installed."""
+        monkeypatch.setattr(registry, "_can_run", lambda method: method.package is None)
+        monkeypatch.setattr(evaluation, "parts_task", lambda **_: sys.exit(3))
+        result = command("parts", "--pairs", "1", "--output", tmp_path / "out")
+        assert result.exit_code == 3
+        named = [f"{method.name} (by {method.package})" for method in METHODS.values() if method.package]
+        assert len(named) > 2
+        assert f"Left out, as their packages are not installed: {', '.join(named)}. Install them" in result.output

@@ -74,3 +74,16 @@ def test_a_bar_moves_while_one_step_takes_long(monkeypatch: pytest.MonkeyPatch) 
         before = len(drawn.getvalue())
         time.sleep(0.5)
         assert drawn.getvalue()[before:].count("0/1") >= 3
+
+
+def test_a_full_disk_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """A disk on which no file may have more than a byte: what is left is gone on with, once there is room."""
+    command = [sys.executable, "-m", "captum_shared", "simulate", "--output", str(tmp_path / "world"), "--neurons", "1"]
+    small = [*command, "--creatures", "1", "--artefacts", "1", "--format", "npz"]
+    full = subprocess.run(["bash", "-c", 'ulimit -f 0; exec "$@"', "bash", *small], capture_output=True, text=True)
+    assert full.returncode == 2
+    assert "Make room on the disk; what a study or a benchmark has done is kept" in full.stderr
+    assert "Traceback" not in full.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert subprocess.run(small, capture_output=True).returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["world"]
