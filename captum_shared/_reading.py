@@ -10,7 +10,7 @@ DAMAGED = "It may be truncated or damaged: copy or write it again, and check tha
 MOST_DEFLATED = 1032
 """How many bytes one byte can be inflated to, at most, where files are compressed as in zip."""
 
-_OURS = ("Expected ", "In ", "Cannot ")  # as the sentences of this package begin
+_OURS = ("Expected ", "In ")  # as the sentences of this package begin
 
 
 @contextmanager

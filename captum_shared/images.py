@@ -63,6 +63,8 @@ def load_image(path: str | os.PathLike[str]) -> Image.Image:
         try:
             with Image.open(path, formats=_FORMATS) as file:
                 _check_size(*file.size)
+                file.verify()  # the checksums of PNG, which decoding leaves out; the file has to be opened anew then
+            with Image.open(path, formats=_FORMATS) as file:
                 file.load()
                 return _as_rgb(ImageOps.exif_transpose(file))
         except Image.DecompressionBombError as error:  # of more than twice as many as there may be

@@ -6,6 +6,7 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--budget", type=int, default=1, help="How much longer the trials of tests/adversary are to be.")
+    parser.addoption("--counts", help="File for the counts of the trials, as JSON.")
 
 
 @pytest.fixture

@@ -3,12 +3,15 @@
 import errno
 import functools
 import signal
+import traceback
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import typer
 
+from captum_shared._reading import described
 from captum_shared.cli.waiting import moving
 
 app = typer.Typer(
@@ -38,10 +41,10 @@ def told(command: Callable[..., None]) -> Callable[..., None]:
                 command(*args, **kwargs)
         except KeyboardInterrupt:
             raise typer.Exit(128 + signal.SIGINT) from None  # of which __main__ tells
-        except BrokenPipeError:
-            raise  # whoever read what is printed wants no more: Typer ends quietly
-        except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
-            typer.echo(f"captum-shared: {error}{_if_full(error)}", err=True)
+        except (typer.Exit, typer.Abort, BrokenPipeError):
+            raise  # the last: whoever read what is printed wants no more, and Typer ends quietly
+        except Exception as error:
+            typer.echo(f"captum-shared: {_sentence(error)}{_if_full(error)}", err=True)
             raise typer.Exit(2) from error
 
     return wrapper
@@ -59,6 +62,18 @@ def _if_full(error: Exception) -> str:
 
 def _warned(message: Warning | str, *_: Any, **__: Any) -> None:
     typer.echo(f"captum-shared: {message}", err=True)
+
+
+def _sentence(error: Exception) -> str:
+    """What is wrong: the error's own words where they are meant for users, and otherwise what to do about it."""
+    if isinstance(error, MemoryError):
+        return f"There is not enough memory ({described(error)}): give fewer or smaller files, or a machine with more."
+    of_users = type(error) in (ValueError, TypeError) or isinstance(error, OSError | ImportError | RuntimeError)
+    if of_users and str(error) and not isinstance(error, RecursionError):
+        return str(error)
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if "captum_shared" in each.filename]
+    where = f", in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    return f"Something unexpected happened ({described(error)}{where}): please report it, with the command you gave."
 
 
 def listed(names: list[str] | None) -> list[str] | None:

@@ -9,7 +9,7 @@ import typer
 from captum_shared._files import check_place, digest_of
 from captum_shared._record import keep
 from captum_shared.cli.app import app, listed, told
-from captum_shared.cli.choices import Half
+from captum_shared.cli.choices import Half, MaxPixels
 
 Output: TypeAlias = Annotated[Path, typer.Option(help="Folder for results.json, the table and the figure.")]
 Names: TypeAlias = Annotated[
@@ -87,6 +87,7 @@ def grid(
     sanity: Sanity = 0,
     without_neurons: WithoutNeurons = False,
     seed: Seed = 0,
+    max_pixels: MaxPixels = None,
     device: Device = "cpu",
     resume: Resume = False,
 ) -> None:
@@ -121,6 +122,7 @@ def neurons(
     ] = None,
     names: Names = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the neurons and their responses.")] = 0,
+    max_pixels: MaxPixels = None,
     device: Device = "cpu",
     resume: Resume = False,
 ) -> None:

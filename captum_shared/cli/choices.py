@@ -18,3 +18,23 @@ MethodNames: TypeAlias = Annotated[
         help="Name of a method, again or with commas for more; recommended and paper by default.",
     ),
 ]
+
+
+def _allow_pixels(number: int | None) -> int | None:
+    """Set how many pixels an image may have, once the command is known to run."""
+    if number is not None:
+        from captum_shared.images import set_max_pixels
+
+        set_max_pixels(number)
+    return number
+
+
+MaxPixels: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--max-pixels",
+        min=1,
+        callback=_allow_pixels,
+        help="Number of pixels that an image file may have, 89 million by default.",
+    ),
+]

@@ -7,7 +7,7 @@ import typer
 
 from captum_shared._files import check_outputs
 from captum_shared.cli.app import app, listed, told
-from captum_shared.cli.choices import Force, MethodNames, Pool
+from captum_shared.cli.choices import Force, MaxPixels, MethodNames, Pool
 
 
 @app.command(
@@ -48,6 +48,7 @@ def explain(
         Path | None,
         typer.Option(help="Folder of photographs that do not drive the neuron: outline what is more than chance."),
     ] = None,
+    max_pixels: MaxPixels = None,
     device: Annotated[str, typer.Option(help="Device to compute on, such as cpu, cuda or mps.")] = "cpu",
     output: Annotated[Path, typer.Option(help="File of the figure; the maps go beside it as .npz.")] = Path("pair.png"),
     force: Force = False,

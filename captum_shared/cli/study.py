@@ -11,7 +11,7 @@ from captum_shared._files import check_place, file_names
 from captum_shared._record import Record
 from captum_shared.cli.app import app, told
 from captum_shared.cli.asked import asked_for, holds_what_is_asked_for, remember
-from captum_shared.cli.choices import FigureFormat, Pool
+from captum_shared.cli.choices import FigureFormat, MaxPixels, Pool
 from captum_shared.recordings.formats.table import EXTENSIONS, WRITTEN
 from captum_shared.study.result import StudyResult
 
@@ -57,6 +57,7 @@ def study(
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Let an HDF5-based recording take its data from other files.")
     ] = False,
+    max_pixels: MaxPixels = None,
     window: Annotated[
         tuple[float, float], typer.Option(help="Seconds after onset in which spikes are counted (NWB only).")
     ] = (

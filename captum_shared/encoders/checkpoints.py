@@ -1,6 +1,7 @@
 """Networks of torchvision with weights from torchvision or from a file."""
 
 import difflib
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -151,6 +152,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
+        _check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can make anything of an unpickler
         raise ValueError(
@@ -163,6 +165,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict):
         raise ValueError(f"{path} holds a {type(state).__name__}; expected a state dict, name to tensor.")
     return {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
+
+
+def _check_archive(path: Path) -> None:
+    """Compare the checksums of an archive, which torch leaves out."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"the checksum of {damaged} differs")
 
 
 def _unprefixed(state: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -225,7 +225,7 @@ class LinearReadout(nn.Module):
             readout = cls(**tensors, neuron_names=metadata["neuron_names"])._knowing(**known)
             origin = metadata.get("origin")
             return readout if origin is None else readout.with_origin(origin)
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # such as AttributeError, of odd metadata
             raise unreadable(path, error) from error
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from captum_shared._files import write_atomically
+from captum_shared._reading import described
 from captum_shared.neurons.known import KNOWN
 
 _FORMAT: Final = "captum_shared.LinearReadout, version 3"
@@ -77,7 +78,7 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
         _check_held({*tensors, *metadata}, _KNOWN_IN[metadata["format"]])
         if not isinstance(metadata.get("origin", {}), dict):
             raise ValueError(f"its origin is {metadata['origin']!r}")
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
+    except Exception as error:  # such as RecursionError or KeyError, of what stands in place of the metadata
         raise unreadable(path, error) from error
     return tensors, metadata
 
@@ -105,4 +106,6 @@ def unreadable(path: str | os.PathLike[str], error: Exception) -> ValueError:
         >>> unreadable("a", ValueError("it is empty"))
         ValueError('Expected a to be a readout saved by LinearReadout.save, got: it is empty. Save it again.')
     """
-    return ValueError(f"Expected {path} to be a readout saved by LinearReadout.save, got: {error}. Save it again.")
+    return ValueError(
+        f"Expected {path} to be a readout saved by LinearReadout.save, got: {described(error)}. Save it again."
+    )

@@ -17,11 +17,13 @@ from numpy import ndarray
 from numpy.lib.npyio import NpzFile
 
 from captum_shared._files import write_atomically
+from captum_shared._reading import opened
 
 Kind: TypeAlias = Literal["strong", "dissimilar", "weak"]
 
 SIDES = ("image", "reference")
 _OPTIONAL = ("agreement", "gradient_ig_correlation")
+_AGAIN = "Run the study again, into a new folder, or resume it where it is."
 AXES = ("pair", "side", "method", "row", "column")
 
 
@@ -155,7 +157,8 @@ class StudyResult:
             Non-negative maps (:func:`~captum_shared.attr.heatmap`); the image's first, then the reference's.
 
         Raises:
-            KeyError: if there are no maps of such a neuron, or by such a method.
+            KeyError: if there are no maps by such a method.
+            ValueError: if there are none of such a neuron, or the file is damaged.
         """
         if method not in self.methods:
             raise KeyError(f"{self.map_file} has no maps by {method!r}, but by {', '.join(self.methods) or 'none'}.")
@@ -172,16 +175,21 @@ class StudyResult:
             RGB, 0 to 255.
 
         Raises:
-            KeyError: if the image is in no pair.
+            ValueError: if the image is in no pair, or the file is damaged.
         """
         picture: ndarray = self._read("pictures", image)
         return picture
 
     def _read(self, what: str, name: str) -> ndarray:
-        archive, members = self._opened
+        with opened(self.map_file, "file of the maps of a study", _AGAIN):
+            archive, members = self._opened
         if name not in members[what]:
-            raise KeyError(f"{self.map_file} has no {what} of {name!r}, but of {len(members[what])} others.")
-        array: ndarray = archive[members[what][name]]
+            raise ValueError(
+                f"Expected {what} of {name!r} in {self.map_file}, got those of {len(members[what])} others: they are of "
+                "another study, or nothing of that name was explained."
+            )
+        with opened(self.map_file, "file of the maps of a study", _AGAIN):
+            array: ndarray = archive[members[what][name]]
         return array
 
     @cached_property
@@ -224,18 +232,14 @@ class StudyResult:
         file = Path(path) / "study.json" if Path(path).is_dir() else Path(path)
         if not file.is_file():
             raise FileNotFoundError(f"Expected a finished study, got no file at {file}: check the path, or resume it.")
-        try:
+        with opened(file, "study written by captum-shared", _AGAIN):
             content = json.loads(file.read_text(encoding="utf-8"))
             if "n_steps" in content["settings"]:
-                raise ValueError(
-                    "one of an earlier version, whose maps have no methods; run it again, into a new folder"
-                )
+                raise ValueError("one of an earlier version, whose maps have no methods")
             neurons = tuple(_neuron(entry) for entry in content.pop("neurons"))
             for interval in ("null_interval", "ooc_null_interval"):
                 content[interval] = tuple(content[interval])
             return cls(**content, neurons=neurons, map_file=file.with_name("maps.npz"))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"Expected a study written by captum-shared at {file}, got: {error}.") from error
 
 
 def _neuron(entry: dict[str, Any]) -> NeuronResult:

@@ -39,7 +39,7 @@ def read_hdf5(path: Path, window: Window = WINDOW) -> Contents:
 
 
 def write_hdf5(path: Path, contents: Contents) -> None:
-    """Write named datasets.
+    """Write named datasets, numbers with checksums.
 
     Args:
         path: the file.
@@ -52,4 +52,5 @@ def write_hdf5(path: Path, contents: Contents) -> None:
 
     with h5py.File(path, "w") as file:
         for name, value in to_arrays(contents).items():
-            file.create_dataset(name, data=value, dtype=h5py.string_dtype() if isinstance(value, tuple) else None)
+            text = isinstance(value, tuple)
+            file.create_dataset(name, data=value, dtype=h5py.string_dtype() if text else None, fletcher32=not text)

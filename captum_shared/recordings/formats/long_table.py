@@ -76,7 +76,8 @@ def read_parquet(path: Path, window: Window = WINDOW) -> Contents:
     names = parquet.read_schema(path).names
     check_columns(names, _REQUIRED, _OPTIONAL, f"in {path}")
     columns = [name for name in (*_REQUIRED, *_OPTIONAL) if name in names]
-    table = parquet.read_table(path, columns=columns, partitioning=None).to_pandas(ignore_metadata=True)
+    stored = parquet.read_table(path, columns=columns, partitioning=None, page_checksum_verification=True)
+    table = stored.to_pandas(ignore_metadata=True)
     if not len(table):
         raise ValueError(f"Expected at least one row in {path}, got none: export it again.")
     text = pd.DataFrame(
@@ -109,7 +110,7 @@ def write_parquet(path: Path, contents: Contents) -> None:
     Raises:
         ImportError: without pyarrow.
     """
-    _long(contents).to_parquet(path, engine="pyarrow", index=False)
+    _long(contents).to_parquet(path, engine="pyarrow", index=False, write_page_checksum=True)
 
 
 def _parsed(cells: pd.Series, path: Path) -> Float64[ndarray, " row"]:

@@ -79,7 +79,7 @@ def read_netcdf(path: Path, window: Window = WINDOW) -> Contents:
 
 
 def write_netcdf(path: Path, contents: Contents) -> None:
-    """Write a netCDF-4 file with named axes.
+    """Write a netCDF-4 file with named axes, numbers with checksums.
 
     Args:
         path: the file.
@@ -98,7 +98,7 @@ def write_netcdf(path: Path, contents: Contents) -> None:
         else:
             arrays[name] = (dimensions, value)
     dataset = xarray.Dataset(arrays, coordinates, {_FORMAT: _VERSION})
-    dataset.to_netcdf(path, engine="h5netcdf")
+    dataset.to_netcdf(path, engine="h5netcdf", encoding={name: {"fletcher32": True} for name in arrays})
 
 
 def _in_order(name: str, variable: Any, path: Path) -> ndarray:
