@@ -22,7 +22,7 @@ OUTCOMES = ("sentence", "same", "different", "unnamed", "raw", "hang", "crash")
 """What may become of a file: the last four are faults, and ``different`` where the format could have told."""
 
 SECONDS = 90  # for one file: many times as long as any takes, on a busy machine
-READER_SECONDS = 6  # for libhdf5, of which mutants are known that keep it busy for ever
+READER_SECONDS = 20  # for libhdf5, of which mutants are known that keep it busy for ever
 MEMORY = 2**31  # bytes beyond what the process has when it begins
 
 

@@ -68,6 +68,11 @@ def read_apart(read: Callable[[Path], Result], path: Path, *, kind: str, package
 
 def serve() -> None:
     """Read what is asked for on the standard input, until it is closed: what the other process runs."""
+    with contextlib.suppress(EOFError, BrokenPipeError):  # as the process that asked has ended
+        _serve()
+
+
+def _serve() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asks is told, and ends this one
@@ -77,8 +82,6 @@ def serve() -> None:
         idle.start()
         try:
             packages, folder, request, seconds = pickle.load(sys.stdin.buffer)  # nosec B301
-        except EOFError:
-            return
         finally:
             idle.cancel()
         os.chdir(folder)
