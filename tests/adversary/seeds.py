@@ -188,7 +188,7 @@ def read_truth(path: Path) -> bytes:
 SEEDS = (
     recorded("npz", ".npz", None),
     Seed("npy", "recording.npy", write_npy, lambda path: of_recording(Recording.load(path, by_row=True)), RESIZING),
-    recorded("csv", ".csv", SHORTER),
+    recorded("csv", ".csv"),  # one that ends with an image may have been meant so
     Seed("table", "stimuli.csv", write_tabled, lambda path: read_recording(path.with_name("recording.npz")), SHORTER),
     recorded("parquet", ".parquet", SHORTER),
     recorded("hdf5", ".h5", SHORTER),
