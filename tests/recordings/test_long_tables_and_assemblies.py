@@ -30,7 +30,8 @@ NA,B,007,M1,IT,2,1,
 ,A,7,M1,V4,1,1,
 ,B,7,M1,IT,1,1,
 """
-    loaded = Recording.load(csv(tmp_path, content))
+    with pytest.warns(UserWarning, match="r.csv repeats images unequally often, 1 to 2 times for a neuron in a phase"):
+        loaded = Recording.load(csv(tmp_path, content))
     assert (loaded.stimulus_ids, loaded.neuron_names) == (("007", "7"), ("A", "B"))
     assert (loaded.regions, loaded.subjects) == (("V4", "IT"), ("M1", "M1"))
     np.testing.assert_array_equal(loaded.responses, [[[1.0, NAN], [NAN, NAN]], [[4.0, NAN], [NAN, -0.002]]])
@@ -47,7 +48,8 @@ def test_rows_without_a_number_of_the_repetition_are_repetitions_in_their_order(
 
 def test_repetitions_and_phases_are_in_the_order_of_their_numbers(tmp_path):
     rows = ["a,A,10,9,1", "a,A,9,9,2", "a,A,9,10,3", "a,A,2,9,4"]
-    loaded = Recording.load(csv(tmp_path, "\n".join(["stimulus_id,neuroid_id,repetition,phase,response", *rows])))
+    with pytest.warns(UserWarning, match="1 to 3 times"):
+        loaded = Recording.load(csv(tmp_path, "\n".join(["stimulus_id,neuroid_id,repetition,phase,response", *rows])))
     np.testing.assert_array_equal(loaded.responses, [[[7 / 3]], [[3.0]]])
     rows = [row for row in rows if ",9,3" not in row and ",10,3" not in row]
     loaded = Recording.load(csv(tmp_path, "\n".join(["stimulus_id,neuroid_id,repetition,phase,response", *rows])))

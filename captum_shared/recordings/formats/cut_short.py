@@ -42,7 +42,7 @@ def check_complete(rows: pd.DataFrame, path: Path) -> None:
 
     Rows that count through images, neurons, phases and repetitions, one loop within the other, and stop before the
     outermost has come to the end of a round were cut short. Rows in any other order may leave out what was not
-    recorded, and images may be repeated unequally often.
+    recorded.
 
     Args:
         rows: one for each response, in the order of the file: ``stimulus_id``, ``neuroid_id``, ``repetition`` and, as
@@ -50,8 +50,8 @@ def check_complete(rows: pd.DataFrame, path: Path) -> None:
         path: the file they are from, for messages.
 
     Warns:
-        UserWarning: if some image has no row for some neuron in some phase, or the rows stop within the first two
-            rounds; with the numbers.
+        UserWarning: if some image has no row for some neuron in some phase or fewer than another one, or the rows stop
+            within the first two rounds; with the numbers.
 
     Raises:
         ValueError: if they stop within a later one; with the numbers.
@@ -81,8 +81,15 @@ def check_complete(rows: pd.DataFrame, path: Path) -> None:
         if numbers:
             _warn(len(rows), numbers, path)
             return
+    times = rows.groupby(list(once), sort=False).size()
     if len(once) < math.prod(gaps.values()):
         _warn(len(once), gaps, path)
+    elif times.min() < times.max():
+        warnings.warn(
+            f"{path} repeats images unequally often, {times.min():,} to {times.max():,} times for a neuron in a phase. "
+            "Copy or export it again if it was cut short.",
+            stacklevel=5,  # where Recording.load is called
+        )
 
 
 def check_not_doubled(rows: pd.DataFrame, responses: Float64[ndarray, " row"], path: Path) -> None:

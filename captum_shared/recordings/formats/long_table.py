@@ -36,7 +36,7 @@ def read_long_csv(path: Path, window: Window = WINDOW) -> Contents:
         The means over repetitions, images and neurons in the order of their first row.
 
     Warns:
-        UserWarning: if some image has no row for some neuron in some phase, with the numbers.
+        UserWarning: if some image has no row for some neuron in some phase, or fewer than another, with the numbers.
 
     Raises:
         ValueError: if it is no such file or was cut short, a response is no number (with its line), a repetition is
