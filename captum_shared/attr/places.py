@@ -26,18 +26,21 @@ features alone, and the drive of a place is what it adds to the similarity with 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Any, Final, final
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from captum_shared.neurons.readout import LinearReadout
 
 SHARPNESS = 2.0
 """Exponent of the agreement: chosen on data on which nothing is reported (``benchmarks/ablation.py``), where 1.5 to 3
 do about as well. More of it makes maps sharper, and what is shared but drives weakly stronger in them."""
+
+_WHITENINGS: Final = WeakTensorKeyDictionary()
 
 _SHRINKAGE = 0.1
 """How far S is drawn to its diagonal."""
@@ -81,9 +84,9 @@ class Population:
         if readout.scatter is None:
             return cls(weight)
         if readout.examples is None:
-            return cls(None, None, _whitening(readout.scatter.double()).to(like))
-        scatter = readout.scatter.double() / largest.double() ** 2
-        return cls(weight, (readout.examples / largest).to(like), _whitening(scatter).to(like))
+            return cls(None, None, _known_whitening(readout.scatter).to(like))
+        whitening = _known_whitening(readout.scatter, float(largest))
+        return cls(weight, (readout.examples / largest).to(like), whitening.to(like))
 
     def read(self, features: Float[Tensor, "image position feature"]) -> Float[Tensor, "image position neuron"]:
         """Read every place: y.
@@ -249,6 +252,17 @@ def shared_places(
     weighed = first * (correspondence @ second), second * (correspondence.mT @ first)
     image, reference = (each.mT.reshape(like.shape) for each, like in zip(weighed, activations, strict=True))
     return image, reference
+
+
+def _known_whitening(scatter: Tensor, unit: float = 1.0) -> Tensor:
+    """The whitening of a readout in a unit, factored once, and again only after the scatter was changed or moved."""
+    version = None if scatter.is_inference() else scatter._version
+    state = unit, version, scatter.data_ptr(), scatter.dtype, scatter.device
+    known: Any = _WHITENINGS.get(scatter)  # type: ignore[no-untyped-call]
+    if known is None or known[0] != state:
+        known = _WHITENINGS[scatter] = state, _whitening(scatter.double() / unit**2)
+    whitening: Tensor = known[1]
+    return whitening
 
 
 def _whitening(scatter: Tensor) -> Tensor:

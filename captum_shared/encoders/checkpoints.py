@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from captum_shared.encoders.catalogue import starting_later
+from captum_shared.encoders.packages import download_told
 
 DEFAULT: Final = "DEFAULT"
 """The weights that belong to the name of a network."""
@@ -38,6 +39,7 @@ def load_torchvision(
     Raises:
         ValueError: if the model or the entry is unknown, or the file cannot be read or does not fit.
         FileNotFoundError: if ``weights`` is neither an entry nor a file.
+        OSError: if an entry cannot be downloaded.
 
     Example:
         >>> network, preprocess = load_torchvision("squeezenet1_1", None)
@@ -52,7 +54,7 @@ def load_torchvision(
     entry = entries[DEFAULT]
     if isinstance(weights, str) and weights in entries.__members__:
         entry = entries[weights]
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), download_told(name):
             return torchvision.models.get_model(name, weights=entry).eval(), entry.transforms()
     options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
     with torch.random.fork_rng(devices=[]):

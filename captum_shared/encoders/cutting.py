@@ -17,6 +17,7 @@ from captum_shared.encoders.outputs import picked, split_name
 from captum_shared.encoders.twins import TIED, tied_copy
 
 _RELUS: Final = (nn.functional.relu, nn.functional.relu_, torch.relu, torch.relu_, "relu", "relu_")
+_LISTED: Final = 30
 _IN_PLACE_OPERATORS: Final = {
     getattr(operator, f"i{name}"): getattr(operator, name) for name in ("add", "sub", "mul", "truediv")
 }
@@ -77,15 +78,21 @@ def cut(model: nn.Module, layer: str) -> tuple[nn.Module, dict[str, str], nn.Mod
 
 
 def check_layer(layer: str, names: list[str], where: str) -> None:
-    """Raise a ValueError that lists close matches if ``layer`` is not among ``names``.
+    """Raise a ValueError that lists close matches, and the outermost layers, if ``layer`` is not among ``names``.
 
     Example:
         >>> check_layer("layer2", ["layer1", "layer2"], "the network")
     """
     if layer not in names:
         close = difflib.get_close_matches(layer, names, n=5, cutoff=0.5)
-        hint = f"Did you mean {', '.join(close)}?" if close else f"Its layers begin: {', '.join(names[:20])}."
-        raise ValueError(f"There is no layer {layer!r} in {where}. {hint}")
+        hint = f"Did you mean {', '.join(close)}? " if close else ""
+        levels = sorted({name.count(".") for name in names})
+        listed = next(
+            (some for level in reversed(levels) if len(some := [n for n in names if n.count(".") <= level]) <= _LISTED),
+            names[:_LISTED],
+        )
+        more = f", and {len(names) - len(listed)} more within them" if len(listed) < len(names) else ""
+        raise ValueError(f"There is no layer {layer!r} in {where}. {hint}Its layers: {', '.join(listed)}{more}.")
 
 
 def _frozen_view(tensor: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Networks of timm."""
 
+import contextlib
 import difflib
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_shared.encoders.checkpoints import DEFAULT
-from captum_shared.encoders.packages import imported
+from captum_shared.encoders.packages import download_told, imported
 
 
 def load_timm(name: str, weights: str | Path | None) -> tuple[nn.Module, Callable[[Any], Tensor]]:
@@ -27,6 +28,7 @@ def load_timm(name: str, weights: str | Path | None) -> tuple[nn.Module, Callabl
         ImportError: if timm is not installed.
         ValueError: if there is no such model.
         FileNotFoundError: if the weights are neither.
+        OSError: if they cannot be downloaded.
 
     Example:
         >>> network, preprocess = load_timm("timm:resnet10t", None)  # doctest: +SKIP
@@ -40,8 +42,9 @@ def load_timm(name: str, weights: str | Path | None) -> tuple[nn.Module, Callabl
     if folder is None and model not in known:
         close = ", ".join(difflib.get_close_matches(model, known, n=5)) or "those of timm.list_models()"
         raise ValueError(f"timm has no model {model!r}. Did you mean: {close}?")
-    with torch.random.fork_rng(devices=[]):
-        source = model if folder is None else f"local-dir:{folder}"
+    source = model if folder is None else f"local-dir:{folder}"
+    told = download_told(name) if folder is None and weights is not None else contextlib.nullcontext()
+    with torch.random.fork_rng(devices=[]), told:
         network = timm.create_model(source, pretrained=weights is not None).eval()
     settings = imported("timm.data", "timm").resolve_model_data_config(network)
     return network, imported("timm.data", "timm").create_transform(**settings, is_training=False)

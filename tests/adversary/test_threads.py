@@ -29,7 +29,7 @@ from captum_shared.methods import METHODS, explain
 pytestmark = [pytest.mark.adversary, pytest.mark.filterwarnings("ignore:Setting")]
 
 N_THREADS = 8
-N_CALLS = 10  # of each thread; 500 with --budget 50
+N_CALLS = 4  # of each thread; 500 with --budget 125
 N_PAIRS = 3
 
 Call = Callable[[Pair, int], Any]

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from captum_shared.attr.places import (
     local_drive,
     shared_places,
 )
+from captum_shared.encoders.twins import tied_copy
 from captum_shared.encoders.windows import WINDOW, LocalScatter, local_features
 from captum_shared.neurons.readout import LinearReadout
 
@@ -467,7 +469,7 @@ def test_without_neurons_places_are_compared_in_all_features(seed: int) -> None:
 
 def test_the_readout_of_an_embedding_is_made_of_images_alone(tmp_path: Path) -> None:
     features = LatentFeatures(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), "1")
-    images = torch.rand(5, 3, 12, 12)
+    images = torch.rand(11, 3, 12, 12)
     readout = embedding_readout(features, images, batch_size=2)
     with torch.no_grad():
         activation = features.network(images)
@@ -482,3 +484,22 @@ def test_the_readout_of_an_embedding_is_made_of_images_alone(tmp_path: Path) -> 
     assert torch.equal(loaded.scatter, readout.scatter)
     with pytest.raises(ValueError, match="at least one image"):
         embedding_readout(features, images[:0])
+    with pytest.warns(UserWarning, match=r"that of 9 is about what they share.*Give 10 or more"):
+        embedding_readout(features, images[:9])
+
+
+def test_the_scatter_is_factored_once_and_again_when_it_changes() -> None:
+    square = seeded(3, 4, 4)
+    readout = LinearReadout(2 * torch.eye(4)).with_examples(seeded(1, 6, 4), square @ square.T)
+    like = torch.zeros(1, dtype=torch.float64)
+    with mock.patch("torch.linalg.cholesky", wraps=torch.linalg.cholesky) as factored:
+        first = Population.of(readout, like).whitening
+        assert torch.equal(Population.of(tied_copy(readout), like.float()).whitening, first.float())
+        assert factored.call_count == 1
+        readout.scatter *= 4
+        torch.testing.assert_close(Population.of(readout, like).whitening, first / 2)
+        readout.weight *= 3  # in whose unit answers are measured
+        torch.testing.assert_close(Population.of(readout, like).whitening, first / 2 * 3)
+        readout.double()
+        Population.of(readout, like)
+        assert factored.call_count == 4

@@ -204,6 +204,22 @@ def test_a_permuted_readout_by_hand() -> None:
     assert float(found[0, 0]) == pytest.approx(spearmanr(range(4), order).statistic)
 
 
+def test_a_permuted_readout_knows_the_examples_of_the_readout() -> None:
+    seen = []
+
+    def keep(similarity: NeuronSimilarity, inputs: Pair, target: TargetType) -> Pair:
+        seen.append(similarity.readout)
+        return inputs[0][:, 0], inputs[1][:, 0]
+
+    own = LinearReadout([[1.0, 2.0]]).with_examples(torch.tensor([[1.0, 0.0], [0.0, 3.0]]), torch.eye(2))
+    images = torch.rand(1, 1, 1, 2)
+    readout_agreement(keep, NeuronSimilarity(nn.Flatten(), own), inputs=(images, images), target=0, seed=1)
+    assert seen[1].weight.tolist() == [[2.0, 1.0]]
+    assert seen[1].examples.tolist() == [[1.0], [6.0]]
+    assert seen[1].scatter.tolist() == [[5.0]]
+    assert own.weight.tolist() == [[1.0, 2.0]]
+
+
 def test_agreement_falls_where_the_reference_is_looked_at_and_only_there() -> None:
     similarity, (images, references) = small_similarity(size=24), pair(size=24, n=4)
     found = reference_agreement(of_the_features, similarity, inputs=(images, references), target=0)

@@ -19,7 +19,6 @@ from captum_shared.attr.heatmaps import rank_correlation
 from captum_shared.attr.pairs import Pair
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.twins import evaluation_mode, tied_copy
-from captum_shared.neurons.readout import LinearReadout
 
 PairMethod: TypeAlias = Callable[[NeuronSimilarity, Pair, TargetType], Pair]
 
@@ -119,7 +118,8 @@ def readout_agreement(
     readout = similarity.readout
     order = torch.randperm(readout.n_features, generator=torch.Generator().manual_seed(seed))
     weight = readout.weight[:, order.to(readout.weight.device)]
-    permuted = LinearReadout(weight, readout.bias, readout.feature_mean, neuron_names=readout.neuron_names)
+    permuted = copy.deepcopy(readout)  # with all that it knows of its examples
+    permuted.weight = weight
     other = similarity.with_readout(permuted, excitatory=similarity.excitatory)
     return _pair_agreement(method(similarity, inputs, target), method(other, inputs, target))
 
