@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from unittest import mock
+from urllib.error import URLError
 
 import pytest
 import safetensors.torch
@@ -12,7 +13,7 @@ import torch
 from families import FAMILIES
 from PIL import Image
 from torch import Tensor, nn
-from toys import Randomised, Undecided, seeded, torchvision_net
+from toys import Randomised, Undecided, seeded, small_net, torchvision_net
 from typer.testing import CliRunner
 
 from captum_shared import LatentFeatures
@@ -292,3 +293,23 @@ def test_without_its_package_a_network_names_the_extra(name: str, package: str, 
     message = rf"package {package}, which is not installed.*pip install 'captum-shared\[{extra}\]'"
     with mock.patch.dict(sys.modules, {package: None}), pytest.raises(ImportError, match=message):
         encoder_by_name(name)
+
+
+def test_a_wrong_layer_lists_those_of_the_network() -> None:
+    with pytest.raises(ValueError, match=r"Its layers: conv1, bn1, .*layer4, .*fc, and \d+ more within them\.") as told:
+        encoder_by_name("resnet18", "block7")
+    assert "layer1.0.conv1" not in str(told.value)
+    with pytest.raises(
+        ValueError, match=r"Did you mean features\.1.*Its layers: features, features\.0, .*classifier\.$"
+    ):
+        LatentFeatures(small_net(), "features.11")
+
+
+def test_without_internet_a_file_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(OSError, match=r"weights of resnet18 could not be downloaded.*Give a file .*--weights FILE"):
+        encoder_by_name("resnet18", "layer4", weights="DEFAULT")
