@@ -13,7 +13,10 @@ from captum_shared._record import Record
 from captum_shared._resuming import digest, versions
 
 _NO_MATTER: Final = ("output", "resume", "device")
-_PACKAGES: Final = ("captum-shared", "captum", "matplotlib", "numpy", "scikit-learn", "timm", "torch", "torchvision")
+_PACKAGES: Final = (
+    *("captum-shared", "captum", "grad-cam", "matplotlib", "numpy", "scikit-learn"),
+    *("timm", "torch", "torchvision", "transformers", "zennit"),
+)
 
 
 def asked_for(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,7 +46,7 @@ def holds_what_is_asked_for(output: Path, asked: Mapping[str, Any]) -> bool:
         Whether it was, with the packages that are installed.
     """
     known = Record(output).asked
-    if known.get("options") != asked or versions(*known["packages"]) != known["packages"]:
+    if not known or known["options"] != asked or versions(*known["packages"]) != known["packages"]:
         return False
     return not any(Record(output / folder).faults() for folder in known["folders"])
 

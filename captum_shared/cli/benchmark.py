@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 
 from captum_shared._files import check_place, digest_of
 from captum_shared._record import keep
 from captum_shared.cli.app import app, listed, told
+from captum_shared.cli.asked import asked_for, holds_what_is_asked_for, remember
 from captum_shared.cli.choices import Half, MaxPixels
 
 Output: TypeAlias = Annotated[Path, typer.Option(help="Folder for results.json, the table and the figure.")]
@@ -57,6 +58,9 @@ def parts(
 
     Example: captum-shared benchmark parts --output parts
     """
+    asked = asked_for(locals())
+    if resume and _told_again(output, asked):
+        return
     from captum_shared.cli.networks import available
     from captum_shared.cli.scored import extent_of, methods_compared, run_and_save
     from captum_shared.evaluation import parts_task
@@ -66,6 +70,7 @@ def parts(
     compared, chosen_device = methods_compared(listed(names)), available(device)
     task = parts_task(n_neurons=0 if without_neurons else 48, seed=seed, progress=True)
     run_and_save(task, compared, extent, output=output, resume=resume, device=chosen_device)
+    remember(output, asked, ["."])
 
 
 @benchmark.command()
@@ -95,6 +100,9 @@ def grid(
 
     Example: captum-shared benchmark grid --images photographs --model embedded --output grid
     """
+    asked = asked_for(locals())
+    if resume and _told_again(output, asked):
+        return
     from captum_shared.cli.networks import available, encoder
     from captum_shared.cli.scored import extent_of, methods_compared, run_and_save
     from captum_shared.evaluation import grid_task
@@ -108,6 +116,7 @@ def grid(
     task = grid_task(images, encoders, half=half, n_neurons=n_neurons, seed=seed, progress=True)
     named = replace(task, settings={**task.settings, "model": model})
     run_and_save(named, compared, extent, output=output, resume=resume, device=chosen_device)
+    remember(output, asked, ["."])
 
 
 @benchmark.command()
@@ -144,6 +153,15 @@ def neurons(
     figure = {"figure.png": lambda path: save_figure(preferences_figure(explained), path)}
     keep(output, figure, of=digest_of(output / "results.json"))
     typer.echo(f"Wrote results.json and figure.png to {output}.")
+
+
+def _told_again(output: Path, asked: dict[str, Any]) -> bool:
+    """Print the table of a benchmark that is finished and whole, if that is all that is asked for."""
+    if not holds_what_is_asked_for(output, asked):
+        return False
+    table = (output / "table.md").read_text(encoding="utf-8")
+    typer.echo(f"{table}\n{output} holds this benchmark already, and all of its files are whole.")
+    return True
 
 
 def _check_folder(output: Path, *, resume: bool) -> None:

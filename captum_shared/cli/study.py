@@ -181,7 +181,7 @@ def simulate(
 def _told_again(output: Path, asked: dict[str, Any]) -> bool:
     """Print the summary of a study that is finished and whole, if that is all that is asked for."""
     record = Record(output)
-    if not record.asked or not holds_what_is_asked_for(output, asked):
+    if not holds_what_is_asked_for(output, asked):
         return False
     results = [StudyResult.load(output / folder) for folder in record.asked["folders"][:-1]]
     _print_summary(results, [_name(result) for result in results])

@@ -75,7 +75,7 @@ def test_work_that_was_killed_goes_on_to_the_same_files(work: Work, tmp_path: Pa
     assert len(states) > 50
     assert [path for path in opened if not (half_written(path) or path.name == LOCK)] == []
     assert [name for name in whole if half_written(Path(name)) or name.startswith(".progress")] == []
-    tried = states[:: max(1, len(states) // (4 * budget))]
+    tried = states[:: max(1, len(states) // (3 * budget))]
     for state in tried:
         work(state, True)
         assert contents(state) == whole, state.name

@@ -63,7 +63,7 @@ def test_any_names_do(texts: list[str]) -> None:
 def test_every_region_has_its_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     regions = ("a/b", "a_b", "a b", "", "all", "a" * 300)
     neurons = [neuron(index, region=region) for index, region in enumerate(regions)]
-    monkeypatch.setattr(study_figures, "save_figure", lambda figure, path: path.write_bytes(b"drawn"))
+    monkeypatch.setattr(study_figures, "_save", lambda draw, path: path.write_bytes(b"drawn"))
     written = study_figures.write_figures([study(tmp_path, neurons)], ["toy"], tmp_path / "figures")
     there = {path.name for path in (tmp_path / "figures").iterdir() if not path.name.startswith(".")}
     assert len(there) == len(written) == 4 + len(regions)

@@ -125,7 +125,9 @@ class TestCommand:
         with Image.open(finished / "figure.png") as drawn, Image.open(tmp_path / "figure.png") as expected:
             np.testing.assert_array_equal(np.asarray(drawn), np.asarray(expected))
 
-    def test_a_finished_one_is_shown_again_and_another_is_refused(self, tmp_path: Path) -> None:
+    def test_a_finished_one_is_shown_again_and_another_is_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         given = [
             "parts",
             "--pairs",
@@ -146,6 +148,11 @@ class TestCommand:
         assert "choose another, or go on with a benchmark by --resume" in " ".join(again.output.split())
         assert command(*given, "--resume").exit_code == 0
         assert contents(tmp_path / "out") == before
+        with monkeypatch.context() as patch:
+            patch.setattr(evaluation, "parts_task", None)  # a finished one is told without it
+            again = command(*given, "--resume")
+        assert again.exit_code == 0, again.output
+        assert (tmp_path / "out" / "table.md").read_text() in again.output
         other = command(*given, "--resume", "--seed", "1")
         assert other.exit_code == 2
         assert "holds a different benchmark: it differs in seed" in other.output
