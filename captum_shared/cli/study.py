@@ -87,7 +87,7 @@ def study(
     """Explain a recording: which objects drive each neuron, what they resemble for it, and where."""
     asked = asked_for(locals())
     check_place(output)
-    if resume and _told_again(output, asked):
+    if resume and not follow_links and _told_again(output, asked):  # what links lead to may have changed
         return
     from captum_shared.cli.networks import available
     from captum_shared.encoders.by_name import encoder_by_name, layers_by_name

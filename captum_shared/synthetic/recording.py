@@ -76,6 +76,7 @@ def simulate_recording(
         ValueError: if the format is unknown, or a number out of range.
 
     Example:
+        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = simulate_recording(Path(folder, "new"), format="npz", n_neurons=2, n_creatures=2, n_artefacts=1)
         ...     path.name, sorted(file.name for file in path.parent.iterdir())

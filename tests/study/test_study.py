@@ -25,6 +25,7 @@ from captum_shared import (
     PixelSharedCorrespondence,
     SharedCorrespondence,
 )
+from captum_shared._record import RECORD
 from captum_shared.attr.heatmaps import heatmap
 from captum_shared.images import load_images, rgb_preprocess
 from captum_shared.neurons.readout import LinearReadout
@@ -232,6 +233,7 @@ class TestRefused:
         del content["settings"]["methods"]
         content["settings"]["n_steps"] = 24
         file.write_text(json.dumps(content))
+        (tmp_path / "out" / RECORD).unlink()  # which it has none of
         with pytest.raises(
             ValueError, match=r"earlier version, whose maps have no methods\. Run the study again, into a new fol"
         ):
