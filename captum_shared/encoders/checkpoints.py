@@ -19,6 +19,8 @@ from captum_shared.encoders.packages import download_told
 DEFAULT: Final = "DEFAULT"
 """The weights that belong to the name of a network."""
 
+_FOLDER: Final = 0x10  # of the attributes of a file in an archive
+
 
 def load_torchvision(
     name: str, weights: str | Path | None, *, layer: str | None = None
@@ -170,12 +172,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _check_archive(path: Path) -> None:
-    """Compare the checksums of an archive, which torch leaves out."""
+    """Compare the checksums of an archive, which torch leaves out; of a folder in it, torch gives what memory held."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-        if damaged is not None:
-            raise ValueError(f"the checksum of {damaged} differs")
+            folders = [member.filename for member in archive.infolist() if member.external_attr & _FOLDER]
+        if damaged is not None or folders:
+            raise ValueError(f"{damaged or folders[0]} in it is damaged")
 
 
 def _unprefixed(state: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -185,8 +185,8 @@ class StudyResult:
             archive, members = self._opened
         if name not in members[what]:
             raise ValueError(
-                f"Expected {what} of {name!r} in {self.map_file}, got those of {len(members[what])} others: the "
-                "file is of another study, or nothing of that name was explained."
+                f"Expected {what} of {name!r} in {self.map_file}, beside {self.map_file.with_name('study.json')}, got "
+                f"those of {len(members[what])} others: it is of another study, or nothing of that name was explained."
             )
         with opened(self.map_file, "file of the maps of a study", _AGAIN):
             array: ndarray = archive[members[what][name]]

@@ -81,11 +81,14 @@ def tried(seed: Seed, others: list[bytes], indices: range, folder: Path) -> Coun
         for index in indices:
             damage, damaged = mutant(content, others[index % len(others)], index)
             path.write_bytes(damaged)
-            worker = worker or _Worker(seed, path, expected)
-            outcome, said = worker.outcome()
-            if outcome in ("hang", "crash"):
-                worker.end()
-                worker = None
+            for _ in range(2):  # what stands still once may have had to wait for the machine
+                worker = worker or _Worker(seed, path, expected)
+                outcome, said = worker.outcome()
+                if outcome in ("hang", "crash"):
+                    worker.end()
+                    worker = None
+                if outcome != "hang":
+                    break
             counts.outcomes[outcome] += 1
             told = seed.tells is None or damage in seed.tells
             if outcome in OUTCOMES[3:] or (outcome == "different" and told):

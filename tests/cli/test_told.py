@@ -2,10 +2,14 @@
 
 import re
 import zlib
+from pathlib import Path
 
 import pytest
 import typer
+from PIL import Image
+from typer.testing import CliRunner
 
+from captum_shared.cli import app
 from captum_shared.cli.app import told
 
 UNEXPECTED = r"^captum-shared: Something unexpected happened \({}, in app\.py, line \d+\): please report it, with"
@@ -38,6 +42,22 @@ def test_every_error_is_a_sentence(error: Exception, sentence: str, capsys: pyte
     assert ended.value.exit_code == 2
     assert len(said.splitlines()) == 1
     assert re.search(sentence, said.strip())
+
+
+@pytest.mark.parametrize(
+    ("most", "told"), [(99, r"at most 99 pixels, got more \(10 x 10\).* --max-pixels"), (100, None)]
+)
+def test_the_number_of_pixels_of_an_image_is_an_option(
+    most: int, told: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)  # put back afterwards
+    photograph = tmp_path / "p.png"
+    Image.new("RGB", (10, 10)).save(photograph)
+    outputs = ["--output", str(tmp_path / "pair.png"), "--method", "random"]
+    pair = ["explain", str(photograph), str(photograph), "--model", "embedded", *outputs]
+    done = CliRunner().invoke(app, [*pair, "--max-pixels", str(most)])
+    assert done.exit_code == (2 if told else 0), done.output
+    assert re.search(told or "^Wrote .*pair", done.output.replace("\n", " ") if told else done.output, re.MULTILINE)
 
 
 def test_the_end_that_a_command_chooses_stays_its_own() -> None:

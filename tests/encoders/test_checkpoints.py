@@ -1,5 +1,6 @@
 import argparse
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -13,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from toys import real_data, torchvision_net
 
-from captum_shared.encoders.checkpoints import load_torchvision
+from captum_shared.encoders.checkpoints import load_torchvision, read_weights
 
 State = dict[str, Tensor]
 
@@ -119,6 +120,25 @@ def test_a_file_cut_short_anywhere_is_said_to_be_damaged(tmp_path: Path, kind: s
         path.write_bytes(whole[:length])
         with pytest.raises(ValueError, match=r"could not be read as weights|does not hold the weights"):
             load_torchvision("squeezenet1_1", path)
+
+
+@pytest.mark.parametrize("damage", ["a folder", "other numbers"])
+def test_an_archive_that_torch_reads_without_a_word_is_said_to_be_damaged(tmp_path: Path, damage: str) -> None:
+    """It compares no checksums, and of what says to be a folder it reads nothing, and gives what memory held before."""
+    path, numbers = tmp_path / "weights.pt", torch.arange(5.0).numpy()
+    torch.save({"weight": torch.from_numpy(numbers)}, path)
+    whole = path.read_bytes()
+    if damage == "a folder":
+        with zipfile.ZipFile(path) as archive:
+            order = [name.endswith("data/0") for name in archive.namelist()].index(True)
+        entries = [start for start in range(len(whole)) if whole[start : start + 4] == b"PK\x01\x02"]
+        attributes = entries[order] + 38
+        path.write_bytes(whole[:attributes] + b"\x10" + whole[attributes + 1 :])
+    else:
+        path.write_bytes(whole.replace(numbers.tobytes(), (numbers + 1).tobytes()))
+    assert path.read_bytes() != whole
+    with pytest.raises(ValueError, match=r"weights\.pt could not be read as weights.*data/0 in it is damaged"):
+        read_weights(path)
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
