@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from captum_shared.attr._captum import TargetType, select_neurons
+from captum_shared.attr._captum import TargetType
 from captum_shared.attr.correspondence import activations_at_cut, check_corresponds, compared
 from captum_shared.attr.pairs import Pair, checked_pair
 from captum_shared.attr.similarity import NeuronSimilarity
@@ -134,7 +134,7 @@ def significance(
     """
     check_corresponds(similarity, "significance")
     pair = checked_pair(inputs)
-    neurons = select_neurons(len(pair[0]), similarity.readout.n_neurons, target).tolist()
+    neurons = similarity.neurons(len(pair[0]), target).tolist()
     _check_nulls(len(null_references), null_neurons, neurons, level)
     cuts = _cuts(similarity, *pair)
     nulls = _cuts(similarity, null_references, null_references)

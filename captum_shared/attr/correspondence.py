@@ -81,7 +81,8 @@ class SharedCorrespondence(LayerAttribution, GradientAttribution):
             target: the neuron, as anywhere in Captum, or its name.
 
         Returns:
-            C, not negative, with a sum of at most 1 a pair; positions row by row, as many as the cut has.
+            C, not negative, with a sum of at most 1 a pair, in float32 or more; positions row by row, as many as the
+            cut has.
 
         Raises:
             TypeError: if ``inputs`` is not a pair of floating-point tensors.
@@ -208,13 +209,13 @@ def compared(
         target: the neuron, as anywhere in Captum.
 
     Returns:
-        The correspondence.
+        The correspondence, in float32 or more: shares of many places are too small for half precision.
     """
     readout = similarity.readout
     neurons = similarity.neurons(len(cuts[0]), target).to(cuts[0].device)
-    mean = readout.feature_mean.to(cuts[0])
-    first, second = (local_features(activation, mean) for activation in cuts)
-    return corresponding(first, second, Population.of(readout, cuts[0]), neurons)
+    exact = [cut.to(torch.promote_types(cut.dtype, torch.float32)) for cut in cuts]
+    first, second = (local_features(cut, readout.feature_mean.to(cut)) for cut in exact)
+    return corresponding(first, second, Population.of(readout, exact[0]), neurons)
 
 
 def maps_of(compared: Float[Tensor, "image position reference_position"], cuts: Pair) -> Pair:
@@ -227,8 +228,8 @@ def maps_of(compared: Float[Tensor, "image position reference_position"], cuts: 
     Returns:
         The maps of the images and of the references, (image, 1, row, column).
     """
-    image_map = compared.sum(2).reshape(-1, 1, *cuts[0].shape[2:])
-    return image_map, compared.sum(1).reshape(-1, 1, *cuts[1].shape[2:])
+    image_map = compared.sum(2).reshape(-1, 1, *cuts[0].shape[2:]).to(cuts[0].dtype)
+    return image_map, compared.sum(1).reshape(-1, 1, *cuts[1].shape[2:]).to(cuts[1].dtype)
 
 
 def weights_of(

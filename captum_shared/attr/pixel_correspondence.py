@@ -118,10 +118,13 @@ def backpropagated_places(passed: PairPass, similarity: NeuronSimilarity, target
         Signed maps (image, channel, height, width).
     """
     cuts = checked_cuts(similarity, (passed.activations[0], passed.activations[1]))
-    weight, _ = weights_of(similarity, cuts[0], target)
-    mean = similarity.readout.feature_mean.to(cuts[0])
-    shared = shared_places(compared(similarity, cuts, target), cuts, weight, mean, excitatory=similarity.excitatory)
-    first, second = torch.autograd.grad(passed.activations, passed.inputs, shared, retain_graph=True)
+    correspondence = compared(similarity, cuts, target)
+    exact = cuts[0].to(correspondence), cuts[1].to(correspondence)
+    weight, _ = weights_of(similarity, exact[0], target)
+    mean = similarity.readout.feature_mean.to(correspondence)
+    shared = shared_places(correspondence, exact, weight, mean, excitatory=similarity.excitatory)
+    gradients = [one.to(cut.dtype) for one, cut in zip(shared, cuts, strict=True)]
+    first, second = torch.autograd.grad(passed.activations, passed.inputs, gradients, retain_graph=True)
     return first.contiguous(), second.contiguous()
 
 

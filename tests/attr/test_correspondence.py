@@ -456,7 +456,8 @@ def test_maps_are_like_their_images(kind: str, dtype: torch.dtype, device: str) 
         tolerance = {torch.float64: 1e-12, torch.float32: 1e-4, torch.bfloat16: 0.2}[dtype]
         assert relative_error(one.cpu().double(), right) < tolerance
     matrix = SharedCorrespondence(similarity).correspondence(inputs, 1)
-    assert (matrix.dtype, matrix.device, matrix.requires_grad) == (dtype, inputs[0].device, False)
+    wide = torch.promote_types(dtype, torch.float32)  # what a pair of places shares is too little for half precision
+    assert (matrix.dtype, matrix.device, matrix.requires_grad) == (wide, inputs[0].device, False)
 
 
 @pytest.mark.parametrize("kind", MAPS)

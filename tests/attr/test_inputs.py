@@ -19,7 +19,7 @@ from captum_shared import (
     ReferenceBank,
     SharedCorrespondence,
 )
-from captum_shared.attr import components, counterpart, embedding_readout
+from captum_shared.attr import components, counterpart, embedding_readout, significance
 from captum_shared.encoders import LayerFeatures
 from captum_shared.encoders.inputs import inputs_told
 from captum_shared.methods import METHODS, explain
@@ -54,6 +54,9 @@ BY_TARGET: dict[str, Callable[[NeuronSimilarity, Any], Any]] = {
     "explain": lambda s, target: [each.attributions for each in explain(s, pair(), target).values()],
     "components": lambda s, target: (
         components(s, pair(n=1), target[0] if isinstance(target, list) else target).image_maps
+    ),
+    "significance": lambda s, target: (
+        significance(s, pair(), target, null_references=pair(7, n=9)[0], level=0.1).z_maps
     ),
     "counterpart": lambda s, target: (
         counterpart(s, pair(n=1), target[0] if isinstance(target, list) else target, point=(4.0, 4.0)).map

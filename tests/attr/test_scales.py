@@ -5,9 +5,17 @@ import itertools
 import pytest
 import torch
 from torch import Tensor, nn
-from toys import hand_weights, seeded
+from toys import hand_weights, relative_error, seeded
 
-from captum_shared import LinearReadout, NeuronSimilarity, ReferenceBank, neuron_similarity, shared_weights
+from captum_shared import (
+    LatentFeatures,
+    LinearReadout,
+    NeuronSimilarity,
+    ReferenceBank,
+    SharedCorrespondence,
+    neuron_similarity,
+    shared_weights,
+)
 from captum_shared.attr import pairwise_similarity
 
 EXPONENTS = {
@@ -106,3 +114,20 @@ def test_in_training_mode_statistics_stay_and_results_are_those_of_evaluation(ca
     expected = similarity(*pair) if call == "similarity" else getattr(similarity, call)(*pair)
     for result in results:
         torch.testing.assert_close(result, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("known", [False, True])
+def test_the_correspondence_of_many_places_survives_half_precision(known: bool, dtype: torch.dtype) -> None:
+    """50 x 50 places share so little each that it is below the smallest number of half precision."""
+    places = torch.rand(1, 3, 50, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    inputs = places.to(dtype).double(), places.flip(3).to(dtype).double()
+    readout = LinearReadout(torch.eye(3), feature_mean=[0.25] * 3)
+    readout = readout.with_examples(places[0].flatten(1).mT[:20], 0.1 * torch.eye(3)) if known else readout
+    similarity = NeuronSimilarity(LatentFeatures(nn.Sequential(nn.Identity()), "0"), readout)
+    method = SharedCorrespondence(similarity)
+    expected = method.attribute(inputs, 1)
+    found = method.attribute((inputs[0].to(dtype), inputs[1].to(dtype)), 1)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype is dtype
+        assert relative_error(one.double(), other) < 0.02
