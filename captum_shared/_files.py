@@ -178,11 +178,12 @@ def check_place(output: Path) -> None:
         raise PermissionError(f"Expected a folder to write {output} to, but {folder} may not be written to.")
 
 
-def file_names(texts: Sequence[str]) -> list[str]:
+def file_names(texts: Sequence[str], *, kept: str = "") -> list[str]:
     """Name files after texts of any kind: each differently, also where capitals do not count.
 
     Args:
         texts: what the files are named after, each once.
+        kept: what to keep besides letters and digits, where no text begins with it.
 
     Returns:
         Letters, digits and ``_`` of each; and a part of its SHA-256 if another has the same, or it is too long.
@@ -195,7 +196,9 @@ def file_names(texts: Sequence[str]) -> list[str]:
         >>> len(file_names(["long" * 100])[0])
         89
     """
-    plain = ["".join(letter if letter.isalnum() else "_" for letter in text) or "all" for text in texts]
+    plain = [
+        "".join(letter if letter.isalnum() or letter in kept else "_" for letter in text) or "all" for text in texts
+    ]
     folded = [unicodedata.normalize("NFC", name).casefold() for name in plain]
     names = []
     for text, name, same in zip(texts, plain, folded, strict=True):

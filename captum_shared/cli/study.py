@@ -121,13 +121,14 @@ def study(
         skip_missing=skip_missing,
         allow_outside=allow_outside,
     )
+    folders = file_names([f"{name}-{cut}" for name, _, cut in encoders], kept="-.")
     results: list[StudyResult] = []
     for name, file, cut in encoders:
         if cut == _AUTO:
             features: LatentFeatures | LayerFeatures = layers_by_name(name, weights=file, pool=pool)
         else:
             features = encoder_by_name(name, cut, weights=file, pool=pool)
-        folder = output / file_names([f"{name}-{cut}"])[0] if results else output
+        folder = output / folders[len(results)] if results else output
         results.append(
             run_study(
                 loaded,
