@@ -20,7 +20,7 @@ from captum_shared.study.run import run_study
 from captum_shared.study.settings import StudySettings
 
 N_BODIES, N_OBJECTS, N_NEURONS, SIZE = 12, 10, 4, 16
-SETTINGS = StudySettings("body", methods=("recommended", "paper", "ours-ig"), folds=3)
+SETTINGS = StudySettings("body", methods=("recommended", "paper", "ours-ig"), all_neurons=True, folds=3)
 
 
 def network() -> nn.Module:

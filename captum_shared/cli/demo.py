@@ -45,7 +45,7 @@ def demo(
     if not world.exists():
         simulate_recording(world, format="npz", n_neurons=_NEURONS, seed=seed, progress=True)
     features = encoder_by_name("embedded", "features")
-    settings = StudySettings("creature", n_strong=1, n_dissimilar=0, n_weak=0, seed=seed)
+    settings = StudySettings("creature", n_strong=1, n_dissimilar=0, n_weak=0, all_neurons=True, seed=seed)
     recording = Recording.load(world / "recording.npz")
     study = run_study(recording, features, settings, output=output / "study", model="embedded", resume=True)
     similarity = NeuronSimilarity(features, LinearReadout.load(output / "study" / "readout.safetensors"))

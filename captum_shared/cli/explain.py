@@ -32,6 +32,9 @@ def explain(
         Path | None, typer.Option(help="File of the readout; without it, plain cosine similarity.")
     ] = None,
     neuron: Annotated[str | None, typer.Option(help="Name or number of the neuron in the readout.")] = None,
+    any_encoder: Annotated[
+        bool, typer.Option("--any-encoder", help="Take a readout that was fitted to features of another encoder.")
+    ] = False,
     center: Annotated[
         Path | None,
         typer.Option(help="Without a readout: folder of photographs whose mean the features are measured from."),
@@ -63,6 +66,7 @@ def explain(
         plain_similarity,
         print_similarities,
         save_maps,
+        told_neuron,
     )
     from captum_shared.cli.networks import available, encoder
     from captum_shared.cli.pictures import Shown, beside, point_of
@@ -92,7 +96,7 @@ def explain(
     else:
         neurons, similarities = LinearReadout.load(readout).to(images), None
         target = chosen_neuron(neurons, neuron)
-        centred, seen_by = NeuronSimilarity(features, neurons), f"neuron {neurons.neuron_names[target]}"
+        centred, seen_by = NeuronSimilarity(features, neurons, any_encoder=any_encoder), told_neuron(neurons, target)
     explanation = explain_pair(
         centred, images[:1], images[1:], target=target, methods=methods, similarities=similarities
     )

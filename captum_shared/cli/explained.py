@@ -73,6 +73,32 @@ def chosen_neuron(readout: LinearReadout, neuron: str | None) -> int:
     return 0
 
 
+def told_neuron(readout: LinearReadout, neuron: int) -> str:
+    """Name a neuron with how well it is predicted, and warn of what the readout does not tell or tells against it.
+
+    Args:
+        readout: the readout.
+        neuron: its index.
+
+    Returns:
+        Its name, and its correlation on held-out images if that is recorded.
+    """
+    name = f"neuron {readout.neuron_names[neuron]}"
+    if readout.origin is None:
+        typer.echo("The readout does not record its encoder, so that nothing tells whether this one is it.", err=True)
+    if readout.heldout_correlation is None or readout.null_interval is None:
+        typer.echo("The readout does not record how well its neurons are predicted.", err=True)
+        return name
+    correlation, (low, high) = float(readout.heldout_correlation[neuron]), readout.null_interval[neuron].tolist()
+    if not readout.predicted[neuron]:
+        typer.echo(
+            f"Warning: {name} is predicted no better than by chance: r = {correlation:.2f} on held-out images, and of "
+            f"neurons that nothing predicts 95 % lie between {low:.2f} and {high:.2f}. Its maps tell nothing about it.",
+            err=True,
+        )
+    return f"{name}, r = {correlation:.2f}"
+
+
 def print_similarities(explanation: PairExplanation, references: list[Path], seen_by: str) -> None:
     """Print how similar every reference is, the most similar first, and how much the pair shares.
 

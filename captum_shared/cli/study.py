@@ -75,6 +75,9 @@ def study(
             "recommended and paper by default."
         ),
     ] = None,
+    all_neurons: Annotated[
+        bool, typer.Option("--all-neurons", help="Explain neurons, too, that are predicted no better than by chance.")
+    ] = False,
     show: Annotated[
         str | None, typer.Option(help="Method whose maps the figures show; by default the recommended one.")
     ] = None,
@@ -106,6 +109,7 @@ def study(
         weak,
         driver_fraction,
         methods=method or DEFAULT_METHODS,
+        all_neurons=all_neurons,
         folds=folds,
         seed=seed,
     )
@@ -230,13 +234,17 @@ def _print_summary(results: Sequence[StudyResult], names: Sequence[str]) -> None
     for result, name in zip(results, names, strict=True):
         low, high = result.null_interval
         typer.echo(
-            f"\n{name}: {len(result.included)} of {len(result.neurons)} neurons, null interval {low:.2f} {high:.2f}"
+            f"\n{name}: {len(result.included)} of {len(result.neurons)} neurons, {len(result.explained)} explained, "
+            f"null interval {low:.2f} {high:.2f}"
         )
         for layer, correlation in result.layers.items():
             typer.echo(f"layer {layer}: {correlation:.3f} on held-out images{', taken' * (layer == result.layer)}")
         for neuron in result.neurons:
             if neuron.excluded:
                 typer.echo(f"left out: {neuron.name}, {neuron.excluded}")
+            elif neuron.unpredicted:
+                told = "" if neuron.pairs else "not explained: "
+                typer.echo(f"{told}{neuron.name}, r = {neuron.heldout_correlation:.2f}, no better than chance")
         for label in ("heldout_correlation", "ooc_correlation", "reliability", "ooc_reliability"):
             values = [value for neuron in result.included if (value := getattr(neuron, label)) == value]
             mean = f"{statistics.fmean(values):.2f} (n = {len(values)})" if values else "not measured"

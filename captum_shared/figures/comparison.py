@@ -46,7 +46,7 @@ def integrated_gradients_figure(result: StudyResult) -> Figure:
         ValueError: if one of the two methods is not in the study.
     """
     methods = [method_shown(result, name) for name in _JACOBIANS]
-    neurons = [neuron for neuron in best_encoded(result.included) if neuron.pairs]
+    neurons = best_encoded(result.explained)
     if not neurons:
         return sentence_figure(why_none(result))
     shown = [[PairMaps(result, neuron, 0, method) for method in methods] for neuron in neurons[:_N_SHOWN]]
@@ -92,11 +92,11 @@ def architectures_figure(results: Sequence[StudyResult], names: Sequence[str], *
             f"Expected two or more studies with a name each, got {len(results)} studies and {len(names)} names."
         )
     for result in results:
-        if not result.included:
+        if not result.explained:
             return sentence_figure(why_none(result))
     common = common_pairs(results)
     chosen = method_shown(results[0], method)
-    neurons = [neuron.name for neuron in best_encoded(results[0].included) if neuron.name in common][:_N_SHOWN]
+    neurons = [neuron.name for neuron in best_encoded(results[0].explained) if neuron.name in common][:_N_SHOWN]
     shown = [
         [_maps(result, name, index, chosen) for result, index in zip(results, common[name][0], strict=True)]
         for name in neurons

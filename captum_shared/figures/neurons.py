@@ -59,13 +59,15 @@ def named(neuron: NeuronResult) -> str:
         neuron: the neuron.
 
     Returns:
-        Its name, and its correlation on held-out images.
+        Its name, its correlation on held-out images, and whether that is no more than chance.
 
     Example:
         >>> named(NeuronResult("A", "IT", "", "", 0.614, *[float("nan")] * 5))
         'A, r = 0.61'
+        >>> named(NeuronResult("A", "IT", "", "", 0.1, *[float("nan")] * 5, null_interval=(-0.2, 0.2)))
+        'A, r = 0.10 (chance)'
     """
-    return f"{neuron.name}, r = {neuron.heldout_correlation:.2f}"
+    return f"{neuron.name}, r = {neuron.heldout_correlation:.2f}{' (chance)' if neuron.unpredicted else ''}"
 
 
 def why_none(result: StudyResult) -> str:
@@ -77,6 +79,12 @@ def why_none(result: StudyResult) -> str:
     Returns:
         A sentence.
     """
+    unpredicted = sum(neuron.unpredicted for neuron in result.included)
+    if unpredicted:
+        return (
+            f"None of the {len(result.included)} neurons that take part has pairs: {unpredicted} are predicted no "
+            "better than by chance."
+        )
     if result.included:
         return f"There are no pairs of the {len(result.included)} neurons that take part."
     return f"No neuron takes part. Excluded: {reasons(result.neurons)}."
@@ -191,18 +199,24 @@ def name_regions(axes: Axes, groups: Mapping[str, Sequence[NeuronResult]]) -> No
             axes.axvline(last + (_gap(groups) + 1) / 2, color=GREY, linewidth=0.6, linestyle=":")
 
 
-def draw_excluded(axes: Axes, result: StudyResult) -> None:
+def draw_left_out(axes: Axes, result: StudyResult, shown: Sequence[NeuronResult]) -> None:
     """Mark the neurons that are left out, at the foot of the axes.
 
     Args:
         axes: axes with neurons across.
         result: the study.
+        shown: the neurons that are not left out.
     """
-    positions = slots(by_region(result))
-    left_out = [positions[neuron.name] for neuron in result.neurons if neuron.excluded]
-    if left_out:
-        foot, transform = [0.03] * len(left_out), axes.get_xaxis_transform()
-        axes.plot(left_out, foot, "x", color=GREY, markersize=3, transform=transform, label="excluded")
+    positions, names = slots(by_region(result)), {neuron.name for neuron in shown}
+    groups = {
+        "excluded": ("x", [neuron for neuron in result.neurons if neuron.excluded]),
+        "predicted no better than by chance": ("+", [neuron for neuron in result.included if neuron.name not in names]),
+    }
+    for label, (mark, neurons) in groups.items():
+        if neurons:
+            left_out, foot = [positions[neuron.name] for neuron in neurons], [0.03] * len(neurons)
+            transform = axes.get_xaxis_transform()
+            axes.plot(left_out, foot, mark, color=GREY, markersize=3, transform=transform, label=label)
 
 
 def _gap(groups: Mapping[str, Sequence[NeuronResult]]) -> float:

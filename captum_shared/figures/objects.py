@@ -90,7 +90,7 @@ def faint_figure(result: StudyResult, *, method: str | None = None, n_neurons: i
     """
     if n_neurons < 1:
         raise ValueError(f"Expected at least one neuron to show, got n_neurons={n_neurons}: raise it.")
-    neurons = [neuron for neuron in best_encoded(result.included) if neuron.pairs]
+    neurons = best_encoded(result.explained)
     if not neurons:
         return sentence_figure(why_none(result))
     neurons.sort(key=lambda neuron: -len({pair.kind for pair in neuron.pairs}))
@@ -126,7 +126,7 @@ def panel_pages(
     Returns:
         For every figure a function that draws it.
     """
-    neurons = best_encoded([neuron for neuron in result.included if neuron.region == region])
+    neurons = best_encoded([neuron for neuron in result.explained if neuron.region == region])
     strongest = [_by_kind(result, neuron, method).get("strong") for neuron in neurons]
     shown = [maps for maps in strongest if maps is not None]
     name = region or "Neurons"

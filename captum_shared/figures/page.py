@@ -187,7 +187,7 @@ def draw_legend(figure: Figure, axes: Iterable[Axes]) -> None:
     marks = [zip(*one.get_legend_handles_labels(), strict=True) for one in axes]
     labels = {label: mark for pairs in marks for mark, label in pairs}
     place: Any = "outside upper center"
-    figure.legend(labels.values(), labels, loc=place, ncols=len(labels), fontsize=FONT, frameon=False)
+    figure.legend(labels.values(), labels, loc=place, ncols=min(len(labels), 4), fontsize=FONT, frameon=False)
 
 
 def draw_distributions(axes: Axes, values: Mapping[str, Sequence[float]], label: str) -> None:

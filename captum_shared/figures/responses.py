@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from captum_shared.figures.neurons import (
     by_region,
-    draw_excluded,
+    draw_left_out,
     label_neurons,
     mark_size,
     name_regions,
@@ -45,7 +45,7 @@ def response_figure(result: StudyResult) -> Figure:
         result: a study.
 
     Returns:
-        The figure; it holds a sentence if no neuron takes part.
+        The figure; it holds a sentence if no neuron is explained.
 
     Example:
         >>> from pathlib import Path
@@ -56,7 +56,7 @@ def response_figure(result: StudyResult) -> Figure:
         >>> [axes.get_title(loc="left") for axes in response_figure(study).axes[1:]]
         ['1 of 1 objects above the mean', '0 of 1 objects above the mean']
     """
-    if not result.included:
+    if not result.explained:
         return sentence_figure(why_none(result))
     category = f"preferred category{f' ({preferred(result)})' if preferred(result) else ''}"
     means = {"ooc_mean": "other categories", "preferred_mean": category}
@@ -64,25 +64,25 @@ def response_figure(result: StudyResult) -> Figure:
     axes = figure.subplot_mosaic([["neurons", "neurons"], [*means]])
     _draw_responses(axes["neurons"], result, means)
     for mean, label in means.items():
-        _draw_against(axes[mean], result.included, mean, label)
+        _draw_against(axes[mean], result.explained, mean, label)
     draw_legend(figure, [axes["neurons"]])
     return figure
 
 
 def _draw_responses(axes: Axes, result: StudyResult, means: dict[str, str]) -> None:
     positions, size = slots(by_region(result)), mark_size(result)
-    shown = [(positions[neuron.name], response) for neuron in result.included for response in _shown(neuron)]
+    shown = [(positions[neuron.name], response) for neuron in result.explained for response in _shown(neuron)]
     axes.plot(*_points(shown).T, "o", color=BLUE, markersize=size, markeredgewidth=0, label="shown objects")
-    across = np.asarray([positions[neuron.name] for neuron in result.included])
+    across = np.asarray([positions[neuron.name] for neuron in result.explained])
     styles: tuple[dict[str, Any], ...] = (
         {"marker": "s", "color": BLACK, "fillstyle": "none", "markeredgewidth": 0.6},
         {"marker": "^", "color": ORANGE, "markeredgewidth": 0},
     )
     for (mean, label), shift, style in zip(means.items(), (-0.2, 0.2), styles, strict=True):
-        values = numbers(result.included, mean)
+        values = numbers(result.explained, mean)
         axes.plot(across + shift, values, linestyle="", markersize=size, label=f"mean, {label}", **style)
     plain_axes(axes)
-    draw_excluded(axes, result)
+    draw_left_out(axes, result, result.explained)
     name_regions(axes, by_region(result))
     label_neurons(axes, by_region(result))
     axes.set_ylabel("response, in the unit of the recording", fontsize=FONT)

@@ -77,7 +77,7 @@ def _figures(
     first = results[0]
     yield "encoding", partial(encoding_figure, first)
     yield "responses", partial(response_figure, first)
-    regions = sorted({neuron.region for neuron in first.included})
+    regions = sorted({neuron.region for neuron in first.explained})
     for region, name in zip(regions, file_names(regions), strict=True):
         for page, draw in enumerate(panel_pages(first, region, method_shown(first, method)), start=1):
             yield f"pairs_{name}_{page}", draw

@@ -94,6 +94,30 @@ def noise_corrected(
     return same_kind((judged / _of_the_mean(positive, phases).sqrt()).numpy(), correlation)
 
 
+def ceiling(reliability: Float64[np.ndarray, " neuron"], *, phases: int = 1) -> Float64[np.ndarray, " neuron"]:
+    r"""Tell how high the correlation of any predictions with recorded responses can be expected to be.
+
+    .. math:: \sqrt{r_P}
+
+    with :math:`r_P` the reliability of the mean of P phases, as in :func:`noise_corrected`.
+
+    Args:
+        reliability: of one phase, one per neuron.
+        phases: P, the number of phases whose mean is predicted; 1 where the reliability is of the very responses.
+
+    Returns:
+        One ceiling per neuron, by which a correlation is divided to correct it; zero where the reliability is negative
+        by chance, NaN where it is not known.
+
+    Example:
+        >>> ceiling(np.array([0.25, -0.1])), ceiling(np.array([0.25]), phases=2).round(4)
+        (array([0.5, 0. ]), array([0.6325]))
+    """
+    one = np.maximum(reliability, 0)
+    root: Numbers = np.sqrt(phases * one / (1 + (phases - 1) * one))
+    return root
+
+
 def null_interval(n: int, alpha: float = 0.05) -> tuple[float, float]:
     r"""Interval that holds a Pearson correlation over n images with probability 1 - alpha if there is none (ρ = 0).
 

@@ -1,4 +1,4 @@
-"""The steps of the experiment: readouts, how well they generalise, pairs, maps."""
+"""The steps of the experiment: how well readouts generalise, pairs, maps."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from captum_shared.encoders.photographs import load_inputs
 from captum_shared.images import to_display
 from captum_shared.methods.explanation import Explanation, explain
 from captum_shared.methods.ours import PAPER
-from captum_shared.neurons.encoding import fit_readout
-from captum_shared.neurons.noise import exclusions, reliability
+from captum_shared.neurons.noise import ceiling, exclusions
 from captum_shared.neurons.readout import LinearReadout
-from captum_shared.neurons.validation import heldout_correlation, ooc_correlation
+from captum_shared.neurons.validation import ooc_correlation
 from captum_shared.recordings.missing import nanmean
 from captum_shared.recordings.recording import Recording
 from captum_shared.study.correlation import foreground, pair_correlation
 from captum_shared.study.pairs import ChosenPair, choose_pairs
+from captum_shared.study.readouts import recorded_reliability
 from captum_shared.study.result import NeuronResult, PairResult
 from captum_shared.study.settings import StudySettings
 
@@ -46,7 +46,7 @@ class Experiment:
         features: the encoder, with its ``preprocess`` set.
         latent: the latent features of all images.
         settings: what is asked for.
-        readout: the neurons, of :func:`preferred_readout`.
+        readout: the neurons, of :func:`~captum_shared.study.readouts.preferred_readout`.
     """
 
     recording: Recording
@@ -105,14 +105,15 @@ class Experiment:
             The numbers of :class:`NeuronResult` by name, one a neuron.
         """
         mean, (inside, outside) = self._mean, self._split
-        settings = self.settings
+        reliabilities = [recorded_reliability(self.recording, images) for images in (inside, outside)]
+        phases = self.recording.n_phases  # of which there is one where the reliability is that of corrected halves
         numbers: dict[str, ndarray] = {
-            "heldout_correlation": heldout_correlation(
-                self.latent[inside], mean[inside], cv=settings.folds, random_state=settings.seed
-            ),
+            "heldout_correlation": _known(self.readout.heldout_correlation),
             "ooc_correlation": ooc_correlation(self.readout, self.latent[outside], mean[outside]),
-            "reliability": _reliability(self.recording, inside),
-            "ooc_reliability": _reliability(self.recording, outside),
+            "reliability": reliabilities[0],
+            "ooc_reliability": reliabilities[1],
+            "ceiling": ceiling(reliabilities[0], phases=phases),
+            "ooc_ceiling": ceiling(reliabilities[1], phases=phases),
             "preferred_mean": nanmean(mean[inside], axis=0),
             "ooc_mean": nanmean(mean[outside], axis=0),
         }
@@ -127,6 +128,7 @@ class Experiment:
         Returns:
             One result a neuron, without pairs.
         """
+        intervals = _known(self.readout.null_interval)
         return [
             NeuronResult(
                 name=name,
@@ -134,10 +136,29 @@ class Experiment:
                 subject=self.recording.subjects[neuron],
                 excluded=self.excluded[neuron],
                 drivers=self._drivers(neuron),
+                null_interval=(float(intervals[neuron, 0]), float(intervals[neuron, 1])),
                 **{measure: float(values[neuron]) for measure, values in numbers.items()},  # type: ignore[arg-type]
             )
             for neuron, name in enumerate(self.recording.neuron_names)
         ]
+
+    @property
+    def null_interval(self) -> tuple[float, float]:
+        """That of held-out correlations of the neurons that are recorded for most images; NaN if none can be judged."""
+        intervals = _known(self.readout.null_interval)
+        judged = intervals[~np.isnan(intervals).any(axis=1)]
+        return (float(judged[:, 0].max()), float(judged[:, 1].min())) if len(judged) else (math.nan, math.nan)
+
+    def explains(self, neuron: NeuronResult) -> bool:
+        """Tell whether pairs of a neuron are explained.
+
+        Args:
+            neuron: what was measured of it.
+
+        Returns:
+            Whether it takes part, and is predicted better than by chance or to be explained in any case.
+        """
+        return not neuron.excluded and (self.settings.all_neurons or not neuron.unpredicted)
 
     def _drivers(self, neuron: int) -> tuple[str, ...]:
         images = np.flatnonzero(self.preferred)[self.bank.drivers(neuron).cpu().numpy()]
@@ -240,27 +261,12 @@ class Experiment:
         )
 
 
-def preferred_readout(
-    recording: Recording,
-    latent: Float[Tensor, "image feature"],
-    settings: StudySettings,
-    *,
-    scatter: Float64[ndarray, "feature feature"] | None = None,
-) -> LinearReadout:
-    """Fit the readouts on the preferred category alone.
-
-    Args:
-        recording: the responses.
-        latent: the latent features of all images.
-        settings: which category.
-        scatter: how places differ within images (:func:`~captum_shared.encoders.local_scatter`).
-
-    Returns:
-        The readouts, whose examples are the images that they are fitted on.
-    """
-    inside = recording.in_category(settings.preferred)
-    readout = fit_readout(latent[inside], recording.mean[inside], center=True, neuron_names=recording.neuron_names)
-    return readout.with_examples(latent[inside], scatter)
+def _known(values: Tensor | None) -> ndarray:
+    """What the readout of a study knows."""
+    if values is None:
+        raise ValueError("Expected a readout that knows how well it predicts, as a study makes it, got another.")
+    numbers: ndarray = values.cpu().numpy()
+    return numbers
 
 
 def _heatmaps(explanations: Mapping[str, Explanation]) -> Float32[ndarray, "pair side method row column"]:
@@ -272,11 +278,3 @@ def _shared(explanations: Mapping[str, Explanation], n_pairs: int) -> Sequence[f
     """What each pair shares, by the first method that tells."""
     told = (each.shared for each in explanations.values() if each.shared is not None)
     return next((shared.tolist() for shared in told), [None] * n_pairs)
-
-
-def _reliability(recording: Recording, images: ndarray) -> ndarray:
-    if recording.n_phases > 1:
-        return reliability(recording.responses[:, images])
-    if recording.halves is not None:
-        return reliability(recording.halves[:, images], split_halves=True)
-    return np.full(recording.n_neurons, math.nan)

@@ -73,12 +73,18 @@ class NeuronResult:
         excluded: why it has no pairs and is left out of all means; empty for a neuron that takes part.
         heldout_correlation: of predicted and recorded responses on held-out images of the preferred category.
         ooc_correlation: the same on images of other categories, never trained on.
-        reliability: correlation of the two phases (or corrected split halves) on the preferred category.
+        reliability: on the preferred category, correlation of two phases, which is the reliability of one of them; or
+            that of split halves, corrected to all of the data.
         ooc_reliability: the same on the other categories.
         preferred_mean: mean response to the preferred category.
         ooc_mean: mean response to the other categories.
         drivers: identifiers of the images of the preferred category that drive it most, strongest first.
         pairs: the pairs explained.
+        null_interval: what holds ``heldout_correlation`` with probability 0.95 if nothing predicts the neuron; NaN if
+            not known.
+        ceiling: how high the correlation of any predictions with the recorded mean responses can be expected to be on
+            the preferred category, the root of their reliability; NaN if not known.
+        ooc_ceiling: the same on the other categories.
 
     Example:
         >>> NeuronResult("A", "IT", "", "silent", *[math.nan] * 6).excluded
@@ -97,6 +103,14 @@ class NeuronResult:
     ooc_mean: float
     drivers: tuple[str, ...] = ()
     pairs: tuple[PairResult, ...] = ()
+    null_interval: tuple[float, float] = (math.nan, math.nan)
+    ceiling: float = math.nan
+    ooc_ceiling: float = math.nan
+
+    @property
+    def unpredicted(self) -> bool:
+        """Whether the neuron is predicted no better than chance lets one expect; False where that is not known."""
+        return not math.isnan(self.null_interval[1]) and not self.heldout_correlation > self.null_interval[1]
 
 
 @final
@@ -108,9 +122,10 @@ class StudyResult:
         settings: what was asked for: recording, preferred category, model, layer, ...
         versions: of the packages that computed it.
         seed: of the folds.
-        null_interval: two-sided 5 % interval of a correlation over the images of the preferred category if there is
-            none (ρ = 0).
-        ooc_null_interval: the same over the images of other categories.
+        null_interval: what holds the correlation on held-out images with probability 0.95 if nothing predicts a neuron
+            (:func:`~captum_shared.heldout_null_interval`), recorded for all of them.
+        ooc_null_interval: two-sided 5 % interval of a correlation over the images of other categories if there is none
+            (ρ = 0).
         neurons: one entry a neuron of the recording.
         map_file: the file with maps and pictures.
         layers: if the layer was chosen among several, how well each predicts held-out images of the preferred
@@ -135,6 +150,11 @@ class StudyResult:
     def included(self) -> tuple[NeuronResult, ...]:
         """The neurons that take part."""
         return tuple(neuron for neuron in self.neurons if not neuron.excluded)
+
+    @property
+    def explained(self) -> tuple[NeuronResult, ...]:
+        """The neurons with pairs: those that take part and are predicted, or all that take part (``all_neurons``)."""
+        return tuple(neuron for neuron in self.included if neuron.pairs)
 
     @property
     def layer(self) -> str:
@@ -236,15 +256,23 @@ class StudyResult:
             content = json.loads(file.read_text(encoding="utf-8"))
             if "n_steps" in content["settings"]:
                 raise ValueError("one of an earlier version, whose maps have no methods")
+            if any("null_interval" not in entry for entry in content["neurons"]):
+                raise ValueError("one of an earlier version, which does not tell what chance alone predicts")
             neurons = tuple(_neuron(entry) for entry in content.pop("neurons"))
             for interval in ("null_interval", "ooc_null_interval"):
-                content[interval] = tuple(content[interval])
+                content[interval] = _interval(content[interval])
             return cls(**content, neurons=neurons, map_file=file.with_name("maps.npz"))
 
 
 def _neuron(entry: dict[str, Any]) -> NeuronResult:
     pairs = tuple(PairResult(**_with_nan(pair, but=_OPTIONAL)) for pair in entry.pop("pairs"))
-    return NeuronResult(**_with_nan({**entry, "drivers": tuple(entry["drivers"])}), pairs=pairs)
+    tuples = {"drivers": tuple(entry["drivers"]), "null_interval": _interval(entry["null_interval"])}
+    return NeuronResult(**_with_nan({**entry, **tuples}), pairs=pairs)
+
+
+def _interval(ends: Sequence[float | None]) -> tuple[float, float]:
+    low, high = (math.nan if end is None else end for end in ends)
+    return low, high
 
 
 def _with_nan(entry: dict[str, Any], but: Sequence[str] = ()) -> dict[str, Any]:

@@ -19,9 +19,10 @@ from captum_shared.encoders.windows import local_scatter
 from captum_shared.neurons.noise import null_interval
 from captum_shared.neurons.readout import LinearReadout
 from captum_shared.recordings.recording import Recording
-from captum_shared.study.experiment import Experiment, preferred_readout
+from captum_shared.study.experiment import Experiment
 from captum_shared.study.folder import MAPS, READOUT, STUDY, packed, pairs_in, part_of, write_study
 from captum_shared.study.layers import layer_correlations
+from captum_shared.study.readouts import preferred_readout
 from captum_shared.study.result import NeuronResult, PairResult, StudyResult
 from captum_shared.study.settings import PACKAGES, StudySettings, description
 
@@ -72,7 +73,7 @@ def run_study(
         >>> rng = np.random.default_rng(0)
         >>> categories = ("body",) * 9 + ("object",) * 3
         >>> names = tuple(f"{category} {number}" for number, category in enumerate(categories))
-        >>> settings = StudySettings("body", n_strong=1, folds=2)
+        >>> settings = StudySettings("body", n_strong=1, all_neurons=True, folds=2)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     files = tuple(Path(folder, f"{name}.png") for name in names)
         ...     for file in files:
@@ -111,15 +112,15 @@ def _run(
     """Explain all neurons, and write maps and study."""
     with tqdm(total=1, desc="correlations", bar_format="{desc}: {elapsed}", disable=not progress):
         neurons = experiment.neurons(folder.once("numbers", experiment.numbers))
-    same = {} if pairs_of is None else {neuron.name: neuron for neuron in pairs_of.included}
+    same = {} if pairs_of is None else {neuron.name: neuron for neuron in pairs_of.explained}
     for index, neuron in enumerate(tqdm(neurons, desc="maps", unit="neuron", disable=not progress)):
-        if not neuron.excluded:
+        if experiment.explains(neuron) and (pairs_of is None or neuron.name in same):
             neurons[index] = replace(neuron, pairs=_explained(folder, experiment, index, same.get(neuron.name)))
     result = StudyResult(
         settings=described,
         versions=versions(*PACKAGES),
         seed=experiment.settings.seed,
-        null_interval=null_interval(int(experiment.preferred.sum())),
+        null_interval=experiment.null_interval,
         ooc_null_interval=null_interval(int((~experiment.preferred).sum())),
         neurons=tuple(neurons),
         map_file=folder.path / MAPS,
@@ -168,7 +169,9 @@ def _prepared(
     latent = torch.from_numpy(kept["latent"])
     file = folder.add(
         READOUT,
-        lambda path: preferred_readout(recording, latent, settings, scatter=kept.get("scatter")).save(path),
+        lambda path: preferred_readout(
+            recording, latent, settings, features=features, scatter=kept.get("scatter"), progress=progress
+        ).save(path),
     )
     return Experiment(recording, features, latent, settings, LinearReadout.load(file))
 

@@ -35,6 +35,7 @@ class StudySettings:
         driver_fraction: the share of images, preferred or ooc., that count as drivers of a neuron.
         methods: names of the methods that make the maps, of :data:`~captum_shared.methods.METHODS`. Each has its own
             way to centre; references are searched without, as in the paper.
+        all_neurons: whether neurons are explained, too, that are predicted no better than by chance.
         folds: number of folds of the cross-validation.
         seed: seed of the folds.
 
@@ -53,6 +54,7 @@ class StudySettings:
     n_weak: int = 1
     driver_fraction: float = 0.25
     methods: Sequence[str] = DEFAULT_METHODS
+    all_neurons: bool = False
     folds: int = 10
     seed: int = 0
 
@@ -109,6 +111,8 @@ def description(
         "layer": features.layer if isinstance(features, LatentFeatures) else list(features.layers),
         "pool": features.pool,
         "preprocess": digest([_bytes(_preprocessed_card(encoder))]),
+        "phases": recording.n_phases,
+        "halves": recording.halves is not None,
         **asdict(settings),
         "methods": list(settings.methods),
     }

@@ -15,21 +15,21 @@ from captum_shared._resuming import ResumableFolder
 from captum_shared.images import rgb_preprocess
 from captum_shared.neurons import stored
 from captum_shared.recordings.recording import Recording
-from captum_shared.study import experiment, run
+from captum_shared.study import readouts, run
 from captum_shared.study.experiment import Experiment
 from captum_shared.study.result import StudyResult
 
 STEPS = {
     "features": (run, "latent_features"),
-    "readout": (experiment, "fit_readout"),
-    "cross-validation": (experiment, "heldout_correlation"),
+    "readout": (readouts, "fit_readout"),
+    "cross-validation": (readouts, "heldout_correlation"),
     "maps": (Experiment, "explained"),
 }
 STOPS = {  # where a study is interrupted, after how many calls, and how often each step is then left to be done
     "features": (*STEPS["features"], 0, (1, 1, 1, 4)),
     "readout": (*STEPS["readout"], 0, (0, 1, 1, 4)),
     "half a readout": (stored, "write_atomically", 0, (0, 1, 1, 4)),
-    "cross-validation": (*STEPS["cross-validation"], 0, (0, 0, 1, 4)),
+    "cross-validation": (*STEPS["cross-validation"], 0, (0, 1, 1, 4)),
     "maps": (*STEPS["maps"], 0, (0, 0, 0, 4)),
     "keep": (run, "packed", 2, (0, 0, 0, 2)),
     "save": (StudyResult, "save", 0, (0, 0, 0, 0)),

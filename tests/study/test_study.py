@@ -59,9 +59,16 @@ def test_correlations_are_those_of_scikit_learn(recording: Recording, tmp_path: 
             assert getattr(neuron, name) == pytest.approx(np.corrcoef(first, second)[0, 1], abs=1e-12)
         assert neuron.preferred_mean == pytest.approx(mean[:N_BODIES, k].mean())
         assert neuron.ooc_mean == pytest.approx(mean[N_BODIES:, k].mean())
-    critical = t.ppf(0.975, N_BODIES - 2)
-    bound = critical / math.sqrt(N_BODIES - 2 + critical**2)
-    assert result.null_interval == pytest.approx((-bound, bound), abs=1e-12)
+        for prefix in ("", "ooc_"):
+            of_one = max(getattr(neuron, f"{prefix}reliability"), 0)
+            assert getattr(neuron, f"{prefix}ceiling") == pytest.approx(math.sqrt(2 * of_one / (1 + of_one)))
+        assert neuron.null_interval == result.null_interval
+    critical = t.ppf(0.975, N_OBJECTS - 2)
+    bound = critical / math.sqrt(N_OBJECTS - 2 + critical**2)
+    assert result.ooc_null_interval == pytest.approx((-bound, bound), abs=1e-12)
+    one = math.sqrt(1 / (N_BODIES - 3))  # of folds that know nothing of each other, and at most twice that variance
+    low, high = (abs(end) / (1.96 * one) for end in result.null_interval)
+    assert 0.9 < min(low, high) <= max(low, high) < 1.5
 
 
 def test_pairs_and_maps_are_those_of_the_steps_in_a_loop(recording: Recording, tmp_path: Path) -> None:
