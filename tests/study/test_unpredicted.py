@@ -60,7 +60,7 @@ def test_they_are_marked_and_have_no_maps(result: StudyResult) -> None:
         assert low < 0 < high
         assert neuron.unpredicted == (neuron.heldout_correlation <= high) == (neuron.name not in PREDICTED)
         assert bool(neuron.pairs) == (neuron.name in PREDICTED)
-    with pytest.raises(KeyError, match="no maps of 'E'"):
+    with pytest.raises(ValueError, match="Expected maps of 'E'"):
         result.maps("E", "paper")
     assert StudyResult.load(result.map_file.parent) == result
 
@@ -133,7 +133,7 @@ def test_a_study_of_an_earlier_version_is_refused_with_a_sentence(result: StudyR
             del neuron[name]
     (tmp_path / "study.json").write_text(json.dumps(content))
     with pytest.raises(
-        ValueError, match=r"study\.json, got: one of an earlier version.*run it again, into a new folder"
+        ValueError, match=r"study\.json.* one of an earlier version.*Run the study again, into a new folder"
     ):
         StudyResult.load(tmp_path)
 
