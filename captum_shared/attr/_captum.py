@@ -2,9 +2,10 @@
 
 import threading
 import warnings
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, final
 
 import torch
 from captum._utils.common import _select_targets
@@ -102,9 +103,14 @@ def layer_gradients(
     return [(gradient[0], output[0]) for gradient, output in zip(gradients, outputs, strict=True)]
 
 
+@final
+class _Call:
+    """A call that is under way."""
+
+
 _QUIET: Final = threading.Lock()
+_CALLS: Final[weakref.WeakSet[_Call]] = weakref.WeakSet()  # one whose end was interrupted is not waited for
 _HOOK_WARNING: Final = "Setting (forward, )?backward hooks"
-_n_quiet = 0
 
 
 @contextmanager
@@ -121,16 +127,16 @@ def captum_quiet() -> Iterator[None]:
         >>> with captum_quiet():
         ...     warnings.warn("Setting backward hooks on ReLU activations.", stacklevel=1)
     """
-    global _n_quiet
+    call = _Call()
     with _QUIET:
-        _n_quiet += 1
+        _CALLS.add(call)
         warnings.filterwarnings("ignore", _HOOK_WARNING)
     try:
         yield
     finally:
         with _QUIET:
-            _n_quiet -= 1
-            if _n_quiet == 0:
+            _CALLS.discard(call)
+            if not _CALLS:
                 own = [entry for entry in warnings.filters if getattr(entry[1], "pattern", None) == _HOOK_WARNING]
                 for entry in own:
                     warnings.filters.remove(entry)  # type: ignore[attr-defined]

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from toys import Pair, Randomised, hooks, pair, readout
 
 from captum_shared import LatentFeatures, NeuronSimilarity
+from captum_shared.methods import METHODS
 
 pytestmark = [pytest.mark.adversary, pytest.mark.filterwarnings("ignore:Setting")]
 
@@ -72,7 +73,7 @@ def state(model: nn.Module, similarity: NeuronSimilarity, inputs: Pair) -> list[
         [sorted(vars(part)) for tree in (model, similarity) for part in tree.modules()],
         torch.random.get_rng_state().tolist(),
         [str(part) for part in np.random.get_state()],
-        (torch.is_grad_enabled(), torch.get_default_dtype(), len(warnings.filters)),
+        (torch.is_grad_enabled(), torch.get_default_dtype()),
     ]
 
 
@@ -174,7 +175,7 @@ def lines_of(call: Callable[[Pair, int], Any], inputs: Pair) -> int:
 def test_an_interrupt_anywhere(build: Callable[[], tuple[nn.Module, NeuronSimilarity]], budget: int) -> None:
     model, similarity = build()
     inputs, chosen, interrupted = pair(n=1), random.Random(0), 0
-    points = itertools.count()
+    points, n_filters = itertools.count(), len(warnings.filters)
     for name, call in calls_of(similarity, budget).items():
         expected = flat(call(inputs, 1))
         before, n_lines = state(model, similarity, inputs), lines_of(call, inputs)
@@ -190,4 +191,6 @@ def test_an_interrupt_anywhere(build: Callable[[], tuple[nn.Module, NeuronSimila
                 sys.settrace(None)
             assert state(model, similarity, inputs) == before, f"{name}, line {line} of {n_lines}"
         assert_right(call, inputs, expected, name)
+    METHODS["random"].attribute(similarity, inputs, 1)  # an interrupted end is made up for at the next
+    assert len(warnings.filters) == n_filters
     assert interrupted > 0.9 * next(points)
