@@ -96,7 +96,7 @@ def encoding_figure(result: StudyResult) -> Figure:
     name_regions(grid[0, 0], by_region(result))
     label_neurons(grid[1, 0], by_region(result))
     grid[0, 0].set_ylim(_lowest(result, judgements), 1.05)
-    draw_legend(figure, grid[:, 0])
+    draw_legend(figure, grid[:, 0], columns=4)
     figure.supxlabel(wrapped(_note(result, judgements)), fontsize=FONT)
     return figure
 

@@ -177,17 +177,18 @@ def plain_axes(axes: Axes) -> None:
         label.get_offset_text().set_fontsize(FONT)
 
 
-def draw_legend(figure: Figure, axes: Iterable[Axes]) -> None:
+def draw_legend(figure: Figure, axes: Iterable[Axes], *, columns: int = 100) -> None:
     """Explain the marks above a figure, each once.
 
     Args:
         figure: the figure.
         axes: axes with labelled marks.
+        columns: the most marks in a row.
     """
     marks = [zip(*one.get_legend_handles_labels(), strict=True) for one in axes]
     labels = {label: mark for pairs in marks for mark, label in pairs}
     place: Any = "outside upper center"
-    figure.legend(labels.values(), labels, loc=place, ncols=min(len(labels), 4), fontsize=FONT, frameon=False)
+    figure.legend(labels.values(), labels, loc=place, ncols=min(len(labels), columns), fontsize=FONT, frameon=False)
 
 
 def draw_distributions(axes: Axes, values: Mapping[str, Sequence[float]], label: str) -> None:

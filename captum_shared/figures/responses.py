@@ -65,7 +65,7 @@ def response_figure(result: StudyResult) -> Figure:
     _draw_responses(axes["neurons"], result, means)
     for mean, label in means.items():
         _draw_against(axes[mean], result.explained, mean, label)
-    draw_legend(figure, [axes["neurons"]])
+    draw_legend(figure, [axes["neurons"]], columns=4)
     return figure
 
 
