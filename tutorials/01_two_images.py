@@ -83,7 +83,8 @@ objects = torch.stack([stimulus.image for stimulus in artefacts])
 with local_scatter(features) as scatter:
     latent = features(images)
 ridge = RidgeCV(np.logspace(-4, 5, 28), alpha_per_target=True)
-readout = fit_readout(latent, creature_responses, center=True, estimator=ridge).with_examples(latent, scatter.mean)
+readout = fit_readout(latent, creature_responses, center=True, estimator=ridge)
+readout = readout.with_examples(latent, scatter.mean).with_origin(features.origin)  # no other encoder will take it
 ooc_correlation = correlation(readout(features(objects)), artefact_responses)
 print("correlation with the responses to artefacts:", np.round(ooc_correlation, 2))
 

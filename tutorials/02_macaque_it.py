@@ -35,6 +35,7 @@ from captum_shared import (
     explain,
     fit_readout,
     heldout_correlation,
+    heldout_null_interval,
     null_interval,
     ooc_correlation,
     select_layer,
@@ -84,8 +85,9 @@ figure
 # ## The encoding model
 #
 # Do the features of a network predict the modes of images that they were not fitted to? All layers are computed in one pass,
-# and judged by the correlation of predicted with true responses in a ten-fold cross-validation. Within the *null interval* lie
-# 95 % of the correlations that 92 images have by chance.
+# and judged by the correlation of predicted with true responses within the folds of a ten-fold cross-validation. Within the
+# *null interval* lie 95 % of the correlations of responses that are dealt anew among the images, so that nothing can predict
+# them.
 
 # %%
 network, preprocess = load_torchvision("squeezenet1_0", weights)
@@ -98,8 +100,8 @@ print("held-out correlation of", ", ".join(recording.neuron_names))
 for layer, correlations in choice.correlations.items():
     chosen = "  <- chosen" if layer == choice.layer else ""
     print(f"{layer:<12}", *(f"{value:5.2f}" for value in correlations), chosen)
-low, high = null_interval(recording.n_images)
-print(f"null interval {low:.2f} to {high:.2f}")
+low, high = heldout_null_interval(latent[choice.layer], responses)
+print(f"null interval {low.mean():.2f} to {high.mean():.2f}")
 
 # %% [markdown]
 # Part of that is easy: who can tell faces from objects predicts most of the first mode. Among objects alone that is of no
@@ -138,7 +140,7 @@ encoder = LatentFeatures(network, choice.layer)
 with local_scatter(encoder) as scatter:
     shown = encoder(images[kept])
 readout = fit_readout(shown, responses[kept], center=True, neuron_names=recording.neuron_names)
-readout = readout.with_examples(shown, scatter.mean)
+readout = readout.with_examples(shown, scatter.mean).with_origin(encoder.origin)
 similarity = NeuronSimilarity(encoder, readout)
 bank = ReferenceBank(similarity, images[body], responses=responses[body])
 match = bank.search(images[strongest], target=target)
