@@ -1,12 +1,26 @@
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import jaxtyping
+import pandas as pd
 import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--budget", type=int, default=1, help="How much longer the trials of tests/adversary are to be.")
     parser.addoption("--counts", help="File for the counts of the trials, as JSON.")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The counts of the trials, at the end of a run."""
+    reports = [*terminalreporter.stats.get("passed", []), *terminalreporter.stats.get("failed", [])]
+    counts = dict(value for each in reports for name, value in each.user_properties if name == "mutants")
+    if counts:
+        terminalreporter.section("damaged files")
+        terminalreporter.write_line(pd.DataFrame(counts).T.fillna(0).astype(int).to_string())
+    if counts and config.getoption("--counts"):
+        Path(config.getoption("--counts")).write_text(json.dumps(counts, indent=2) + "\n", encoding="utf-8")
 
 
 @pytest.fixture

@@ -150,7 +150,8 @@ for name, mass in masses.items():
 correspondence = SharedCorrespondence(similarity).correspondence(pair, target)
 shared = float(explanations["recommended"].shared)
 print(f"{tuple(correspondence.shape[1:])} positions, sum {float(correspondence.sum()):.3f}, shared {shared:.3f} of 1")
-components_figure((artefact.image, creature.image), components(similarity, pair, target))
+maps = explanations["recommended"].attributions
+components_figure((artefact.image, creature.image), components(similarity, pair, target), maps=maps)
 
 # %% [markdown]
 # ## How the paper's map is made

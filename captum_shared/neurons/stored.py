@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -50,8 +51,8 @@ def write_tensors(
     metadata: dict[str, Any] = {"format": _FORMAT, "neuron_names": list(neuron_names)}
     if origin is not None:
         metadata["origin"] = dict(origin)
-    with write_atomically(target) as temporary:  # one entry, as several come in an order that changes
-        temporary.write_bytes(to_safetensors(tensors, {"readout": json.dumps(metadata)}))
+    with write_atomically(target) as temporary:
+        temporary.write_bytes(_packed(tensors, {**metadata, "digest": _digest(tensors, metadata)}))
 
 
 def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -73,14 +74,27 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get("readout", "{}"))
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        digest = metadata.pop("digest", None)
         if metadata.get("format") not in _KNOWN_IN:
             raise ValueError(f"its format is {metadata.get('format')!r}, not {_FORMAT!r}")
         _check_held({*tensors, *metadata}, _KNOWN_IN[metadata["format"]])
         if not isinstance(metadata.get("origin", {}), dict):
             raise ValueError(f"its origin is {metadata['origin']!r}")
+        if digest is not None and digest != _digest(tensors, metadata):
+            raise ValueError("its content is not what was written")
     except Exception as error:  # such as RecursionError or KeyError, of what stands in place of the metadata
         raise unreadable(path, error) from error
     return tensors, metadata
+
+
+def _digest(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> str:
+    return hashlib.sha256(_packed(tensors, metadata)).hexdigest()
+
+
+def _packed(tensors: dict[str, Tensor], metadata: dict[str, Any]) -> bytes:
+    """Always the same bytes: one entry of metadata, as several come in an order that changes."""
+    packed: bytes = to_safetensors(tensors, {"readout": json.dumps(metadata)})
+    return packed
 
 
 def _check_held(held: set[str], known: set[str]) -> None:

@@ -202,7 +202,7 @@ SEEDS = (
     pictured("tiff", ".tif"),
     pictured("webp", ".webp", SHORTER),
     pictured("pgm", ".pgm", SHORTER, mode="L"),
-    Seed("readout", "readout.safetensors", write_readout, read_readout, RESIZING),
+    Seed("readout", "readout.safetensors", write_readout, read_readout, None),
     written_by(1),
     written_by(2),
     Seed("weights", "weights.safetensors", write_weights, lambda path: of_tensors(read_weights(path)), RESIZING),

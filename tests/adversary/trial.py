@@ -146,10 +146,3 @@ def _work(connection: Connection, seed: Seed, path: Path, expected: bytes) -> No
             connection.send(outcome_of(seed.read, path, expected))
     apart._end()
     os._exit(0)
-
-
-def table(counts: dict[str, dict[str, int]]) -> str:
-    """The counts of all formats, as a table in Markdown."""
-    rows: list[tuple[Any, ...]] = [("file", "mutants", *OUTCOMES), ("---",) + ("---:",) * (1 + len(OUTCOMES))]
-    rows += [(name, sum(own.values()), *(own.get(each, 0) for each in OUTCOMES)) for name, own in counts.items()]
-    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)

@@ -625,3 +625,14 @@ class TestExamples:
     def test_what_does_not_fit(self, features, scatter, text):
         with pytest.raises(ValueError, match=text):
             LinearReadout.uniform(2).with_examples(features, scatter)
+
+
+def test_a_number_that_changed_in_the_file_is_told(tmp_path):
+    path = tmp_path / "r.safetensors"
+    LinearReadout(torch.tensor([[1.5, 2.5]])).save(path)
+    content = path.read_bytes()
+    numbers = np.array([1.5, 2.5], np.float32).tobytes()
+    assert content.count(numbers) == 1
+    path.write_bytes(content.replace(numbers, np.array([1.5, 3.5], np.float32).tobytes()))
+    with pytest.raises(ValueError, match=r"r\.safetensors .* its content is not what was written"):
+        LinearReadout.load(path)

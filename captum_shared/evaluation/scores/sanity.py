@@ -77,6 +77,7 @@ def network_agreement(
 
     Example:
         >>> from captum_shared.methods.registry import METHODS
+        >>> from captum_shared.neurons.readout import LinearReadout
         >>> similarity = NeuronSimilarity(nn.Sequential(nn.Flatten(), nn.Linear(48, 4)), LinearReadout.uniform(4))
         >>> inputs = torch.rand(5, 3, 4, 4), torch.rand(5, 3, 4, 4)
         >>> network_agreement(METHODS["paper"].maps, similarity, inputs=inputs, shares=[1.0]).shape
@@ -110,6 +111,7 @@ def readout_agreement(
 
     Example:
         >>> from captum_shared.methods.registry import METHODS
+        >>> from captum_shared.neurons.readout import LinearReadout
         >>> similarity = NeuronSimilarity(nn.Flatten(), LinearReadout.uniform(48))
         >>> inputs = torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 4)
         >>> readout_agreement(METHODS["paper"].maps, similarity, inputs=inputs).round(decimals=6)
@@ -143,6 +145,7 @@ def reference_agreement(
 
     Example:
         >>> from captum_shared.methods.registry import METHODS
+        >>> from captum_shared.neurons.readout import LinearReadout
         >>> similarity = NeuronSimilarity(nn.Flatten(), LinearReadout.uniform(48))
         >>> inputs = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
         >>> reference_agreement(METHODS["edge-energy"].maps, similarity, inputs=inputs).round(decimals=6)
@@ -175,6 +178,7 @@ def randomised(similarity: NeuronSimilarity, images: Tensor, *, share: float, se
         ValueError: if the share is out of range, no module that holds parameters runs, or there are two encoders.
 
     Example:
+        >>> from captum_shared.neurons.readout import LinearReadout
         >>> encoder = nn.Sequential(nn.Flatten(), nn.Linear(3, 4))
         >>> random = randomised(NeuronSimilarity(encoder, LinearReadout.uniform(4)), torch.rand(1, 3, 1, 1), share=1.0)
         >>> before, after = (layers[1].weight.detach().flatten() for layers in (encoder, random.image_features))
