@@ -209,9 +209,10 @@ class ReferenceBank:
         centered = self.similarity.centered
         weight = self.similarity.readout.weight[neuron].to(features.device)
         first, second = (centered(wide(each)) for each in (features[None], self._features[drivers]))
-        similarities = pairwise_similarity(first, second, weight)[0].to(features.dtype)
-        order = similarities.argsort(descending=True, stable=True)[:top_k]
-        return drivers[order], similarities[order]
+        similarities = pairwise_similarity(first, second, weight)[0]
+        told_apart = similarities.to(torch.promote_types(features.dtype, torch.float32))  # more would part equal images
+        order = told_apart.argsort(descending=True, stable=True)[:top_k]
+        return drivers[order], similarities[order].to(features.dtype)
 
 
 def _check_drivers(n_images: int, driver_fraction: float) -> None:

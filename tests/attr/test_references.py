@@ -164,3 +164,11 @@ def test_a_bar_is_shown_only_where_it_is_asked_for(
     assert capsys.readouterr().err == ""
     bank_of(images, weight, progress=True).search(images[:2], target=0)
     assert capsys.readouterr().err.count("features of the references") >= 1
+
+
+def test_references_that_half_precision_cannot_tell_apart_are_ordered() -> None:
+    similarity = NeuronSimilarity(nn.Flatten(), LinearReadout([[1.0, 1.0]]))
+    features = torch.tensor([[1.0, 0.03], [1.0, 0.01], [1.0, 0.02]]).half()
+    bank = ReferenceBank.from_features(similarity, features, driver_fraction=1.0)
+    match = bank.search_features(torch.tensor([[1.0, 0.0]]).half(), target=0, top_k=3)
+    assert match.indices.tolist() == [[1, 2, 0]]
