@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
 import torch
 from jaxtyping import Float, Int
@@ -16,22 +16,25 @@ from captum_shared.attr.cosines import pairwise_similarity, wide
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.inputs import check_is_tensor, inputs_told
 
+_AT_ONCE: Final = 2**24
+"""Numbers in memory at once, of features or of similarities: 128 MiB in float64."""
+
 
 @dataclass(frozen=True)
 class Match:
-    """The references of each image, best first.
+    """The references of each image, best first; of ``search_all``, those of each image and neuron.
 
     Attributes:
-        indices: of the references in the bank, (image, top_k).
-        similarities: neuron-specific similarity of each image and reference, (image, top_k), between -1 and 1.
+        indices: of the references in the bank, (image, top_k) or (image, neuron, top_k).
+        similarities: neuron-specific similarity of each image and reference, likewise, between -1 and 1.
 
     Example:
         >>> Match(indices=torch.tensor([[4, 2]]), similarities=torch.tensor([[0.9, 0.5]])).indices[:, 0]
         tensor([4])
     """
 
-    indices: Int[Tensor, "image top_k"]
-    similarities: Float[Tensor, "image top_k"]
+    indices: Int[Tensor, "image *neuron top_k"]
+    similarities: Float[Tensor, "image *neuron top_k"]
 
 
 @final
@@ -151,6 +154,43 @@ class ReferenceBank:
         features = self._features_of(images, 0, progress=False)
         return self._best(features, neurons, top_k)
 
+    def search_all(
+        self, images: Float[Tensor, "image ..."], neurons: list[int] | list[str] | None = None, top_k: int = 1
+    ) -> Match:
+        """Find each image's references for each of many neurons, as :meth:`search` finds them for one.
+
+        Features are computed once for all neurons, and compared with blocks of references as products of matrices.
+
+        Args:
+            images: the images to explain.
+            neurons: indices or names; None for all neurons of the readout.
+            top_k: how many references to return for each image and neuron.
+
+        Returns:
+            Indices into the bank and similarities, (image, neuron, top_k).
+
+        Raises:
+            ValueError: as :meth:`search`, or if there is no neuron.
+
+        Example:
+            >>> from torch import nn
+            >>> from captum_shared import LinearReadout
+            >>> similarity = NeuronSimilarity(nn.Flatten(), LinearReadout([[1.0, 0.1], [0.1, 1.0]]))
+            >>> bank = ReferenceBank(similarity, torch.tensor([[1.0, 0.0], [0.0, 1.0]]), driver_fraction=1.0)
+            >>> bank.search_all(torch.tensor([[2.0, 3.0]])).indices
+            tensor([[[0],
+                     [1]]])
+        """
+        several = list(range(self.similarity.readout.n_neurons)) if neurons is None else neurons
+        if len(several) == 0:
+            raise ValueError("Expected at least one neuron to find references for, but got none.")
+        chosen = self._searched(len(several), several, top_k)
+        check_is_tensor(images)
+        _check_some(len(images))
+        features = self._features_of(images, 0, progress=False)
+        ranked = [self._ranked(features, neuron, top_k) for neuron in chosen.tolist()]
+        return Match(*(torch.stack(part, 1) for part in zip(*ranked, strict=True)))
+
     def search_features(
         self, features: Float[Tensor, "image feature"], target: TargetType = None, top_k: int = 1
     ) -> Match:
@@ -188,8 +228,7 @@ class ReferenceBank:
                 f"top_k must be between 1 and the number of drivers ({self._n_drivers}), but is {top_k}. For more, "
                 "raise driver_fraction or add images to the bank."
             )
-        if n_images == 0:
-            raise ValueError("Expected at least one image to find a reference for, but the batch is empty.")
+        _check_some(n_images)
         return self.similarity.neurons(n_images, target)
 
     @torch.no_grad()
@@ -199,20 +238,42 @@ class ReferenceBank:
         with self.similarity.own() as own, inputs_told(own.encoders[side], images):
             return torch.cat([own.checked(own.encoders[side](batch)) for batch in batches])
 
-    @torch.no_grad()
     def _best(self, features: Tensor, neurons: Tensor, top_k: int) -> Match:
-        ranked = [self._ranked(row, int(neuron), top_k) for row, neuron in zip(features, neurons, strict=True)]
-        return Match(*(torch.stack(part) for part in zip(*ranked, strict=True)))
+        indices = torch.empty(len(features), top_k, dtype=torch.long, device=features.device)
+        similarities = features.new_empty(len(features), top_k)
+        for neuron in torch.unique(neurons).tolist():
+            own = neurons == neuron
+            indices[own], similarities[own] = self._ranked(features[own], neuron, top_k)
+        return Match(indices, similarities)
 
+    @torch.no_grad()
     def _ranked(self, features: Tensor, neuron: int, top_k: int) -> tuple[Tensor, Tensor]:
-        drivers = self.drivers(neuron)
-        centered = self.similarity.centered
-        weight = self.similarity.readout.weight[neuron].to(features.device)
-        first, second = (centered(wide(each)) for each in (features[None], self._features[drivers]))
-        similarities = pairwise_similarity(first, second, weight)[0]
-        told_apart = similarities.to(torch.promote_types(features.dtype, torch.float32))  # more would part equal images
-        order = told_apart.argsort(descending=True, stable=True)[:top_k]
-        return drivers[order], similarities[order].to(features.dtype)
+        """The best drivers of one neuron for each image, among those of one block after the other."""
+        neuron_drivers, weight = self.drivers(neuron), self.similarity.readout.weight[neuron].to(features.device)
+        images = self.similarity.centered(wide(features))
+        indices, similarities = neuron_drivers.new_empty(len(images), 0), images.new_empty(len(images), 0)
+        told_apart = torch.promote_types(features.dtype, torch.float32)  # more would part equal images
+        for drivers in torch.split(neuron_drivers, max(1, _AT_ONCE // max(images.shape))):
+            references = self.similarity.centered(wide(self._features[drivers]))
+            similarities = torch.cat([similarities, pairwise_similarity(images, references, weight)], 1)
+            indices = torch.cat([indices, drivers.expand(len(images), -1)], 1)
+            best = _first_of_the_largest(similarities.to(told_apart), min(top_k, similarities.shape[1]))
+            indices, similarities = indices.gather(1, best), similarities.gather(1, best)
+        return indices, similarities.to(features.dtype)
+
+
+def _first_of_the_largest(values: Float[Tensor, "row column"], k: int) -> Int[Tensor, "row k"]:
+    """Columns of the k largest values of each row, the largest first, equal ones in their order."""
+    smallest = values.topk(k, dim=1).values[:, -1:]
+    above, equal = values > smallest, values == smallest
+    chosen = above | (equal & (equal.cumsum(1) <= k - above.sum(1, keepdim=True)))
+    columns = chosen.nonzero()[:, 1].reshape(len(values), k)
+    return columns.gather(1, values.gather(1, columns).argsort(stable=True, dim=1, descending=True))
+
+
+def _check_some(n_images: int) -> None:
+    if n_images == 0:
+        raise ValueError("Expected at least one image to find a reference for, but the batch is empty.")
 
 
 def _check_drivers(n_images: int, driver_fraction: float) -> None:

@@ -172,3 +172,58 @@ def test_references_that_half_precision_cannot_tell_apart_are_ordered() -> None:
     bank = ReferenceBank.from_features(similarity, features, driver_fraction=1.0)
     match = bank.search_features(torch.tensor([[1.0, 0.0]]).half(), target=0, top_k=3)
     assert match.indices.tolist() == [[1, 2, 0]]
+
+
+def slowly(bank: ReferenceBank, images: Tensor, neuron: int, references: Tensor) -> Tensor:
+    """Similarities of one image after the other with one driver after the other."""
+    pairs = [
+        [bank.similarity(image[None], references[index][None])[0, neuron] for index in bank.drivers(neuron).tolist()]
+        for image in images
+    ]
+    return torch.tensor(pairs, dtype=images.dtype)
+
+
+@pytest.mark.parametrize("at_once", [1, 40, 2**24])
+@pytest.mark.parametrize("top_k", [1, 3, 10])
+def test_all_neurons_are_searched_like_one_in_blocks_of_any_size(
+    monkeypatch: pytest.MonkeyPatch, at_once: int, top_k: int
+) -> None:
+    monkeypatch.setattr("captum_shared.attr.references._AT_ONCE", at_once)
+    similarity = NeuronSimilarity(nn.Flatten(), LinearReadout(seeded(0, 4, 6), feature_mean=seeded(1, 6).abs()))
+    references, images = seeded(2, 20, 6) + 1, seeded(3, 5, 6)
+    bank = ReferenceBank(similarity, references, driver_fraction=0.5)
+    found = bank.search_all(images, top_k=top_k)
+    assert found.indices.shape == found.similarities.shape == (5, 4, top_k)
+    for neuron in range(4):
+        one = bank.search(images, target=neuron, top_k=top_k)
+        torch.testing.assert_close(found.indices[:, neuron], one.indices)
+        torch.testing.assert_close(found.similarities[:, neuron], one.similarities)
+        expected = slowly(bank, images, neuron, references)
+        order = expected.argsort(dim=1, descending=True)[:, :top_k]
+        torch.testing.assert_close(one.indices, bank.drivers(neuron)[order])
+        torch.testing.assert_close(one.similarities, expected.gather(1, order))
+
+
+@pytest.mark.parametrize("at_once", [1, 2**24])
+def test_equal_references_come_in_the_order_of_the_drivers_whatever_the_blocks(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr("captum_shared.attr.references._AT_ONCE", at_once)
+    similarity = NeuronSimilarity(nn.Flatten(), LinearReadout([[1.0, 1.0]]))
+    references = torch.tensor([[1.0, 0.0], [3.0, 3.0], [5.0, 5.0], [4.0, 4.0], [0.0, 1.0]])
+    bank = ReferenceBank(similarity, references, driver_fraction=1.0)
+    assert bank.search(torch.tensor([[2.0, 2.0]]), target=0, top_k=2).indices.tolist() == [[2, 3]]
+    assert bank.search_all(torch.tensor([[2.0, 2.0]]), top_k=4).indices.tolist() == [[[2, 3, 1, 0]]]
+
+
+def test_some_neurons_are_searched_by_name_and_none_is_refused() -> None:
+    similarity = NeuronSimilarity(nn.Flatten(), LinearReadout(seeded(4, 3, 4), neuron_names=["a", "b", "c"]))
+    bank, images = ReferenceBank(similarity, seeded(5, 9, 4)), seeded(6, 2, 4)
+    found = bank.search_all(images, ["c", "a"])
+    assert torch.equal(found.indices, bank.search_all(images).indices[:, [2, 0]])
+    with pytest.raises(ValueError, match="at least one neuron"):
+        bank.search_all(images, [])
+    with pytest.raises(ValueError, match="at least one image"):
+        bank.search_all(images[:0])
+    with pytest.raises(ValueError, match="top_k must be between 1 and the number of drivers"):
+        bank.search_all(images, top_k=5)
