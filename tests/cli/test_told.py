@@ -45,14 +45,15 @@ def test_every_error_is_a_sentence(error: Exception, sentence: str, capsys: pyte
 
 
 @pytest.mark.parametrize(
-    ("most", "told"), [(99, r"at most 99 pixels, got more \(10 x 10\).* --max-pixels"), (100, None)]
+    ("most", "told"),
+    [(39_999, r"at most 39,999 pixels, got more \(200 x 200\).* --max-pixels"), (40_000, None)],
 )
 def test_the_number_of_pixels_of_an_image_is_an_option(
     most: int, told: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)  # put back afterwards
     photograph = tmp_path / "p.png"
-    Image.new("RGB", (10, 10)).save(photograph)
+    Image.new("RGB", (200, 200)).save(photograph)
     outputs = ["--output", str(tmp_path / "pair.png"), "--method", "random"]
     pair = ["explain", str(photograph), str(photograph), "--model", "embedded", *outputs]
     done = CliRunner().invoke(app, [*pair, "--max-pixels", str(most)])
