@@ -33,16 +33,24 @@ def encoder(seed: int = 0, preprocess: Callable[[Any], torch.Tensor] | None = No
     return features
 
 
-def recorded(folder: Path) -> Recording:
-    """Twelve bodies and ten objects of random blobs, and two phases of four neurons that see some of the features."""
-    rng = np.random.default_rng(0)
-    folder.mkdir()
-    names = [f"body{i}" for i in range(N_BODIES)] + [f"object{i}" for i in range(N_OBJECTS)]
+def blobs(
+    folder: Path, rng: np.random.Generator, n_bodies: int, n_objects: int
+) -> tuple[list[str], tuple[Path, ...], np.ndarray]:
+    """Bodies and objects of random blobs: their names, their files, and what the encoder makes of them."""
+    names = [f"body{i}" for i in range(n_bodies)] + [f"object{i}" for i in range(n_objects)]
     paths = tuple(folder / f"{name}.png" for name in names)
     for path in paths:
         Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize((SIZE, SIZE)).save(path)
     with torch.no_grad():
         features = encoder()(load_images(paths, rgb_preprocess(SIZE))).double().numpy()
+    return names, paths, features
+
+
+def recorded(folder: Path) -> Recording:
+    """Twelve bodies and ten objects of random blobs, and two phases of four neurons that see some of the features."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    names, paths, features = blobs(folder, rng, N_BODIES, N_OBJECTS)
     signal = features @ rng.standard_normal((features.shape[1], N_NEURONS))
     noise = 0.3 * signal.std(0) * rng.standard_normal((2, *signal.shape))
     return Recording(

@@ -147,8 +147,8 @@ def study(
     names = [_name(result) for result in results]
     _print_summary(results, names)
     written = write_figures(results, names, output / "figures", method=show, figure_format=figures)
-    folders = [str(result.map_file.parent.relative_to(output)) for result in results]
-    remember(output, asked, [*folders, "figures"])
+    made = [str(result.map_file.parent.relative_to(output)) for result in results]
+    remember(output, asked, [*made, "figures"])
     typer.echo(f"Wrote study.json, maps.npz, readout.safetensors and {len(written)} figures to {output}.")
 
 

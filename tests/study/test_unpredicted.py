@@ -6,14 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from matplotlib.figure import Figure
-from PIL import Image
-from toy_experiment import SETTINGS, SIZE, encoder, study
+from toy_experiment import SETTINGS, blobs, encoder, study
 from toy_study import texts
 
 from captum_shared.figures import encoding_figure, response_figure, write_figures
-from captum_shared.images import load_images, rgb_preprocess
 from captum_shared.neurons.readout import LinearReadout
 from captum_shared.recordings.recording import Recording
 from captum_shared.study.result import StudyResult
@@ -27,12 +24,7 @@ QUICK = dataclasses.replace(SETTINGS, methods=("paper",), all_neurons=False)
 def half(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     """Four neurons that see some of the features, and four that do not, of which one nearly anticorrelates."""
     folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
-    names = [f"body{i}" for i in range(N_BODIES)] + [f"object{i}" for i in range(N_OBJECTS)]
-    paths = tuple(folder / f"{name}.png" for name in names)
-    for path in paths:
-        Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize((SIZE, SIZE)).save(path)
-    with torch.no_grad():
-        features = encoder()(load_images(paths, rgb_preprocess(SIZE))).double().numpy()
+    names, paths, features = blobs(folder, rng, N_BODIES, N_OBJECTS)
     signal = features @ rng.standard_normal((features.shape[1], 8))
     signal = (signal - signal.mean(0)) / signal.std(0)
     signal[:, 4:] = rng.standard_normal(signal[:, 4:].shape)
