@@ -32,7 +32,7 @@ ROOMS = {  # what each room may import from, besides itself; docs/architecture.m
 }
 ROOMS["figures"] = (*ROOMS,)
 ROOMS["cli"] = (*ROOMS,)
-GROUND = ("images", "_files", "_occupied", "_reading", "_record", "_resuming")
+GROUND = ("images", "_cluster", "_engine", "_files", "_occupied", "_ray", "_reading", "_record", "_resuming")
 LONGEST = 320
 
 
