@@ -115,7 +115,7 @@ class ResumableFolder:
         Returns:
             The arrays by name.
         """
-        kept = self._kept(name)
+        kept = self.kept(name)
         if kept is None:
             content = io.BytesIO()
             np.savez(content, **compute())  # type: ignore[arg-type]
@@ -124,14 +124,41 @@ class ResumableFolder:
             kept = _arrays(content.getvalue())
         return kept
 
-    def _kept(self, name: str) -> dict[str, ndarray] | None:
-        """A part of the work that is done and whole."""
+    def kept(self, name: str) -> dict[str, ndarray] | None:
+        """Return a part of the work, if it is done and whole.
+
+        Args:
+            name: of the part.
+
+        Returns:
+            Its arrays by name, or None.
+        """
         for file in sorted(self._progress.glob(f"{name}.*.npz")):
             content = file.read_bytes()
             if file.name == f"{name}.{_digest(content)}.npz":
                 return _arrays(content)
             put_aside(file, self._progress / ASIDE)
         return None
+
+    def parts(self, beginning: str) -> list[str]:
+        """Name the parts of the work that are done, whole or not.
+
+        Args:
+            beginning: of their names.
+
+        Returns:
+            The names, sorted.
+        """
+        return sorted(file.name.split(".")[0] for file in self._progress.glob(f"{beginning}*.npz"))
+
+    def drop(self, name: str) -> None:
+        """Forget a part of the work.
+
+        Args:
+            name: of the part.
+        """
+        for file in self._progress.glob(f"{name}.*.npz"):
+            file.unlink()
 
     def add(self, name: str, write: Callable[[Path], object]) -> Path:
         """Write a file of the result once, whole or not at all.

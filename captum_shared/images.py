@@ -129,7 +129,7 @@ def load_images(
         raise ValueError("Expected at least one path, got none.")
     batch = torch.empty(0)
     for index, path in enumerate(tqdm(paths, desc="images", disable=not progress)):
-        image = _preprocessed(path, preprocess)
+        image = to_input(path, preprocess)
         if index == 0:
             batch = torch.empty(len(paths), *image.shape, dtype=image.dtype, device=image.device)
         if image.shape != batch.shape[1:]:
@@ -139,6 +139,41 @@ def load_images(
             )
         batch[index] = image
     return batch
+
+
+def to_input(
+    path: str | os.PathLike[str], preprocess: Callable[[Image.Image], Tensor]
+) -> Float[Tensor, "channel height width"]:
+    """Read and preprocess one image file.
+
+    Args:
+        path: the file.
+        preprocess: as for :func:`load_images`.
+
+    Returns:
+        The image, in the units of ``preprocess``.
+
+    Raises:
+        FileNotFoundError: if it is missing.
+        TypeError: if ``preprocess`` does not return a floating-point tensor.
+        ValueError: if it cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("L", (40, 30), 255).save(folder + "/white.png")
+        ...     to_input(folder + "/white.png", rgb_preprocess(2)).shape
+        torch.Size([3, 2, 2])
+    """
+    image = preprocess(load_image(path))
+    if not isinstance(image, Tensor) or not image.is_floating_point():
+        got = image.dtype if isinstance(image, Tensor) else type(image).__name__
+        raise TypeError(f"Expected preprocess to return a floating-point tensor, got {got}: end with ToDtype.")
+    if image.ndim != 3:
+        raise ValueError(
+            f"Expected preprocess to return (channel, height, width), got {tuple(image.shape)} for {path}."
+        )
+    return image
 
 
 def image_folder(directory: str | os.PathLike[str]) -> tuple[list[Path], list[str]]:
@@ -260,15 +295,3 @@ def _as_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
     return image.convert("RGB")
-
-
-def _preprocessed(path: str | os.PathLike[str], preprocess: Callable[[Image.Image], Tensor]) -> Tensor:
-    image = preprocess(load_image(path))
-    if not isinstance(image, Tensor) or not image.is_floating_point():
-        got = image.dtype if isinstance(image, Tensor) else type(image).__name__
-        raise TypeError(f"Expected preprocess to return a floating-point tensor, got {got}: end with ToDtype.")
-    if image.ndim != 3:
-        raise ValueError(
-            f"Expected preprocess to return (channel, height, width), got {tuple(image.shape)} for {path}."
-        )
-    return image

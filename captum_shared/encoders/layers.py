@@ -35,6 +35,7 @@ class LayerFeatures(nn.Module):
         layers: the names of the layers.
         pool: the pooling.
         deepest: the network, cut at the deepest layer; its ``preprocess`` is that of all layers.
+        cuts: for each layer an identity whose output is the activation there, as ``cut`` of ``LatentFeatures``.
 
     Raises:
         TypeError: if ``layers`` is a single name.
@@ -57,6 +58,7 @@ class LayerFeatures(nn.Module):
         self.layers: tuple[str, ...] = tuple(layers)
         self.pool: Pool = pool
         self.deepest: LatentFeatures = _cut_after_all(model, self.layers, pool)
+        self.cuts = nn.ModuleList(nn.Identity() for _ in self.layers)
         self._model = [model]  # in a list, so that it is no part of the features
         self._spares = Spares()
 
@@ -74,11 +76,11 @@ class LayerFeatures(nn.Module):
         """
         latent: dict[str, Tensor] = {}
 
-        def keep(layer: str) -> Callable[[nn.Module, Any, object], None]:
+        def keep(layer: str, cut: nn.Module) -> Callable[[nn.Module, Any, object], None]:
             pooling = replace(self.deepest.pooling, layer=layer)
 
             def hook(module: nn.Module, inputs: Any, output: object) -> None:
-                activation = pooling.activation(output, images)
+                activation = cut(pooling.activation(output, images))
                 last = isinstance(output, Tensor) and pooling.positions.are_before_channels(output, images)
                 features = pooling.features(activation, channels_last=last)
                 latent[layer] = features.flatten(1).clone()  # what comes after may overwrite it
@@ -87,7 +89,10 @@ class LayerFeatures(nn.Module):
 
         self.deepest.follow(images)
         with self._spares.lent(self.deepest) as deepest:  # where hooks are seen by this call only
-            hooks = [deepest.layer_module(layer).register_forward_hook(keep(layer)) for layer in self.layers]
+            hooks = [
+                deepest.layer_module(layer).register_forward_hook(keep(layer, cut))
+                for layer, cut in zip(self.layers, self.cuts, strict=True)
+            ]
             _network(deepest)(images)
             for hook in hooks:
                 hook.remove()

@@ -77,10 +77,10 @@ def check_origin(origin: Mapping[str, Any] | None, encoders: Iterable[nn.Module]
     """
     if origin is None:
         return
-    differences = [_differences(origin, origin_of(encoder)) for encoder in encoders]
-    if all(differences):
+    told = [differences(origin, origin_of(encoder)) for encoder in encoders]
+    if all(told):
         raise ValueError(
-            f"The readout was fitted to features of another encoder: expected {'; '.join(differences[0])}. Use the "
+            f"The readout was fitted to features of another encoder: expected {'; '.join(told[0])}. Use the "
             "encoder of the readout, fit a readout to this one, or allow it with any_encoder (--any-encoder)."
         )
 
@@ -104,21 +104,34 @@ def _text(encoder: nn.Module, name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _differences(expected: Mapping[str, Any], got: Mapping[str, Any]) -> list[str]:
-    """What differs, as far as both are known."""
+def differences(expected: Mapping[str, Any], got: Mapping[str, Any], *, tolerance: float = _TOLERANCE) -> list[str]:
+    """Tell in what two encoders differ, as far as it is known of both. Names and package versions may differ.
+
+    Args:
+        expected: the origin of one.
+        got: that of the other.
+        tolerance: how much numbers of the preprocessing may differ, as a share of their range: a little, as they may
+            between machines and versions.
+
+    Returns:
+        What differs, in words.
+
+    Example:
+        >>> differences({"layer": "conv1", "pool": None}, {"layer": "conv2", "pool": "max"})
+        ['layer conv1, but got conv2']
+    """
     told = []
     for name, label in _TOLD.items():
         one, other = expected.get(name), got.get(name)
-        if one is not None and other is not None and not _same(one, other):
+        if one is not None and other is not None and not _same(one, other, tolerance):
             told.append(f"{label} {_shown(name, one)}, but got {_shown(name, other)}")
     return told
 
 
-def _same(one: Any, other: Any) -> bool:
-    """Numbers need only be alike, as they may differ a little between machines and versions."""
+def _same(one: Any, other: Any, tolerance: float) -> bool:
     if isinstance(one, list) and isinstance(other, list):
-        tolerance = _TOLERANCE * np.ptp(one[_AXES:])
-        return one[:_AXES] == other[:_AXES] and np.allclose(one[_AXES:], other[_AXES:], rtol=0, atol=tolerance)
+        margin = tolerance * np.ptp(one[_AXES:])
+        return one[:_AXES] == other[:_AXES] and np.allclose(one[_AXES:], other[_AXES:], rtol=0, atol=margin)
     return bool(one == other)
 
 

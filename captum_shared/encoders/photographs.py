@@ -1,7 +1,7 @@
 """Photographs as an encoder sees them, and their latent features."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -32,13 +32,33 @@ def load_inputs(
         FileNotFoundError: if a file is missing.
         ValueError: if ``preprocess`` is not set, or a file cannot be read.
     """
+    like = next((each for each in features.parameters() if each.is_floating_point()), torch.empty(0))
+    return load_images(paths, needed_preprocess(features)).to(like)
+
+
+def needed_preprocess(features: LatentFeatures) -> Callable[[Image.Image], Tensor]:
+    """Return how a photograph becomes the input of a network.
+
+    Args:
+        features: the encoder.
+
+    Returns:
+        Its ``preprocess``.
+
+    Raises:
+        ValueError: if it is not set.
+
+    Example:
+        >>> needed_preprocess(LatentFeatures(nn.Sequential(nn.Identity()), "0"))
+        Traceback (most recent call last):
+        ValueError: Expected features that know how a photograph becomes their input, ...
+    """
     if features.preprocess is None:
         raise ValueError(
             "Expected features that know how a photograph becomes their input, but features.preprocess is None. Set "
             "it, or build them with LatentFeatures.from_torchvision."
         )
-    like = next((each for each in features.parameters() if each.is_floating_point()), torch.empty(0))
-    return load_images(paths, features.preprocess).to(like)
+    return features.preprocess
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from typing import final
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from captum_shared.encoders.features import LatentFeatures
@@ -74,6 +74,10 @@ def window_means(
 class LocalScatter:
     """Gathers S batch by batch, in float64: feature x feature numbers, however many images there are.
 
+    Attributes:
+        total: the sum over places, on the device of the activations; None if there were none.
+        n_places: how many places there were.
+
     Example:
         >>> gathered = LocalScatter()
         >>> gathered.add(torch.tensor([[[[1.0, 5.0]]]]))  # windows of one position
@@ -83,8 +87,8 @@ class LocalScatter:
     """
 
     def __init__(self) -> None:
-        self._sum: Tensor | None = None
-        self._n_places = 0
+        self.total: Tensor | None = None
+        self.n_places = 0
 
     def add(self, activation: Tensor) -> None:
         """Add images.
@@ -99,13 +103,13 @@ class LocalScatter:
         places = local_features(activation, torch.zeros_like(whole[0])).mT.reshape(activation.shape)
         apart = (places[:, :, ::rows, ::columns].flatten(2).mT - whole[:, None]).flatten(0, 1).double()
         added = apart.mT @ apart
-        self._sum = added if self._sum is None else self._sum + added
-        self._n_places += len(apart)
+        self.total = added if self.total is None else self.total + added
+        self.n_places += len(apart)
 
     @property
     def mean(self) -> Float[Tensor, "feature feature"] | None:
         """S, on the device of the activations; None if there were no places."""
-        return None if self._sum is None else self._sum / self._n_places
+        return None if self.total is None else self.total / self.n_places
 
 
 @contextmanager
@@ -125,8 +129,22 @@ def local_scatter(features: LatentFeatures) -> Iterator[LocalScatter]:
         >>> scatter.mean.shape
         torch.Size([4, 4])
     """
+    with scatter_at(features.cut) as scatter:
+        yield scatter
+
+
+@contextmanager
+def scatter_at(cut: nn.Module) -> Iterator[LocalScatter]:
+    """Gather S of all activations that pass through a cut meanwhile.
+
+    Args:
+        cut: ``cut`` of :class:`LatentFeatures`, or one of ``cuts`` of several layers.
+
+    Yields:
+        What is gathered.
+    """
     scatter = LocalScatter()
-    hook = features.cut.register_forward_hook(lambda cut, inputs, activation: scatter.add(activation.detach()))
+    hook = cut.register_forward_hook(lambda cut, inputs, activation: scatter.add(activation.detach()))
     try:
         yield scatter
     finally:
