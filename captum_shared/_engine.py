@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar, final
+from typing import Any, Final, Protocol, TypeVar, final, runtime_checkable
 
 import torch
 
@@ -22,6 +22,7 @@ ENGINES: Final = ("local", "ray")
 _PACKAGES: Final = ("captum-shared", "captum", "numpy", "pillow", "scikit-learn", "torch", "torchvision")
 
 
+@runtime_checkable
 class Engine(Protocol):
     """What does pieces of work, one after the other or several at once."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, final
+from typing import Any, Literal, TypeAlias, final
 
 import numpy as np
 from jaxtyping import Float
@@ -18,11 +18,11 @@ from captum_shared._resuming import ResumableFolder
 from captum_shared.encoders.chunks import (
     ARRAY,
     GROUP,
-    check_chunk,
     chunk_name,
     chunks_of,
     describe_array,
     describe_group,
+    holds,
     write_chunk,
 )
 from captum_shared.encoders.extraction import BLOCK, ImageBlock
@@ -136,8 +136,8 @@ class StoreWriter:
         content = {**content, "digest": content_digest(content)}
         if self._finished and content != self._finished:
             raise ValueError(
-                f"Expected the same features as {self._folder.path} was written with, got others, as of another machine "
-                "or graphics card: extract to another folder."
+                f"Expected the same features as {self._folder.path} was written with, got others: extract to "
+                "another folder."
             )
         self._folder.finish(lambda path: path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8"))
 
@@ -181,22 +181,18 @@ class StoreWriter:
         content = self._finished = json.loads((self._folder.path / STORE).read_text(encoding="utf-8"))
         self._scatter = {layer: known["scatter"] for layer, known in content["arrays"].items()}
         files = {self._of(SCATTER, layer) / chunk_name(0): total for layer, total in self._scatter.items() if total}
-        if not all([_intact(file, total, self._folder.path / ASIDE) for file, total in files.items()]):
+        if not self._intact(files):
             self._scatter = {}
             return
         self._gathered = len(self._blocks)
         for number, rows in enumerate(self._blocks):
-            names = [content["images"][row] for row in rows]
-            chunks = {layer: known["chunks"][number] for layer, known in content["arrays"].items()}
+            skipped = {str(index): content["skipped"].get(content["images"][row]) for index, row in enumerate(rows)}
+            known = {layer: array for layer, array in content["arrays"].items() if array["chunks"][number]}
             self._told[number] = {
                 "digests": [content["digests"][row] for row in rows],
-                "skipped": {
-                    str(row): content["skipped"][name] for row, name in enumerate(names) if name in content["skipped"]
-                },
-                "n_features": {
-                    layer: content["arrays"][layer]["n_features"] for layer, total in chunks.items() if total
-                },
-                "chunks": {layer: total for layer, total in chunks.items() if total},
+                "skipped": {index: reason for index, reason in skipped.items() if reason is not None},
+                "n_features": {layer: array["n_features"] for layer, array in known.items()},
+                "chunks": {layer: array["chunks"][number] for layer, array in known.items()},
             }
 
     def _whole(self, number: int) -> bool:
@@ -208,9 +204,15 @@ class StoreWriter:
                     f"Expected the images that {self._folder.path} was begun with, but {self._files[row]} has changed "
                     "since: extract to another folder, or put the image back."
                 )
-        aside = self._folder.path / ASIDE
         chunks = {self._of(FEATURES, layer) / chunk_name(number): total for layer, total in told["chunks"].items()}
-        return all([_intact(file, total, aside) for file, total in chunks.items()])
+        return self._intact(chunks)
+
+    def _intact(self, digests: Mapping[Path, str]) -> bool:
+        """Whether chunks are as they were written; those that are not, are put aside."""
+        damaged = [file for file, total in digests.items() if not holds(file, total)]
+        for file in damaged:
+            put_aside(file, self._folder.path / ASIDE)
+        return not damaged
 
     def _gather(self, block: ImageBlock) -> None:
         for layer, added in block.scatter.items():
@@ -241,16 +243,6 @@ class StoreWriter:
 
     def _of(self, kind: str, layer: str) -> Path:
         return self._folder.path / kind / self._folders[layer]
-
-
-def _intact(file: Path, digest: str, aside: Path) -> bool:
-    """Whether a chunk is as it was written; if not, it is put aside."""
-    try:
-        check_chunk(file, digest)
-    except ValueError:
-        put_aside(file, aside)
-        return False
-    return True
 
 
 def _text(text: str) -> Any:

@@ -1,7 +1,7 @@
 """Features on disk, as an array of zarr of which one part at a time is read.
 
-The chunks of the array are blocks of whole rows and not compressed, which features would be little by. Each is one file, so
-that it can be written whole or not at all, told by its digest, and read by any version of zarr.
+The chunks of the array are blocks of whole rows, and not compressed, by which features would gain little. Each is one
+file, so that it can be written whole or not at all, told by its digest, and read by any version of zarr.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from captum_shared._files import write_atomically
+from captum_shared._files import digest_of, write_atomically
 
 ARRAY: Final = ".zarray"
 GROUP: Final = ".zgroup"
@@ -129,15 +129,25 @@ def check_chunk(file: Path, digest: str) -> None:
     Raises:
         ValueError: if it is missing or another.
     """
-    try:
-        total = hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ValueError(f"Expected features in {file}, got none ({error.strerror}): {_AGAIN}") from error
-    if total != digest:
-        raise ValueError(f"Expected {file} as it was written, got other content: {_AGAIN}")
+    if not holds(file, digest):
+        state = "other content" if file.is_file() else "no file"
+        raise ValueError(
+            f"Expected {file} as it was written, got {state}: extract the features again, by the same command with "
+            "--resume."
+        )
 
 
-_AGAIN: Final = "extract them again, by the same command with --resume."
+def holds(file: Path, digest: str) -> bool:
+    """Tell whether a file is there, with the content of a digest.
+
+    Args:
+        file: the file.
+        digest: SHA-256.
+
+    Returns:
+        Whether it is.
+    """
+    return file.is_file() and digest_of(file) == digest
 
 
 def chunk_name(chunk: int, n_axes: int = 2) -> str:

@@ -1,4 +1,4 @@
-"""Features of many photographs, block by block: each is a piece of work of its own, and the same wherever it is done."""
+"""Features of many photographs, block by block: each is a piece of work, and comes out the same wherever it is done."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def image_blocks(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Image.new("RGB", (8, 8), (0, 51, 255)).save(f"{folder}/blue.png")
         ...     (block,) = image_blocks(features, [[f"{folder}/blue.png"]])
-        >>> block.features["0"]
+        >>> block.features["0"].round(3)
         array([[0. , 0.2, 1. ]], dtype=float32)
     """
     deepest = features if isinstance(features, LatentFeatures) else features.deepest

@@ -25,10 +25,11 @@ from captum_shared.encoders.origin import differences
 STORE: Final = "store.json"
 FEATURES: Final = "features"
 SCATTER: Final = "scatter"
-_TOLERANCE: Final = (
-    1e-3  # of the preprocessing: tighter than for readouts, as features are taken for those of the encoder
-)
-_EXTRACT: Final = "Extract them again (captum-shared features), or name the store of this encoder."
+_TOLERANCE: Final = 1e-3  # of the preprocessing, as features are taken for those of the encoder
+_EXTRACT: Final = "Extract them to another folder (captum-shared features), or name the store that has them."
+_CHANGED: Final = "whose content has changed since"
+_SKIPPED: Final = "that could not be read then"
+_MISSING: Final = "that it does not have"
 _FEW: Final = 3
 
 
@@ -95,8 +96,8 @@ class FeatureStore:
         file = Path(path) / STORE
         if not file.is_file():
             raise FileNotFoundError(
-                f"Expected a store of features in {path}, got no {STORE} there: write one by captum-shared features, or "
-                "finish it with --resume."
+                f"Expected a store of features in {path}, got no {STORE} there: write one by captum-shared features, "
+                "or finish it with --resume."
             )
         with opened(file, "store of features"):
             content = json.loads(file.read_text(encoding="utf-8"))
@@ -209,19 +210,14 @@ class FeatureStore:
 
     def _told(self, strangers: Sequence[str | os.PathLike[str]]) -> str:
         """What is wrong with images that the store does not have."""
+        told: dict[str, list[str]] = {}
         endings = {tuple(reversed(Path(name).parts)): name for name in (*self.images, *self.skipped)}
-        changed, passed_over, missing = [], [], []
         for path in strangers:
             name = next((endings[end] for end in _endings(path) if end in endings), None)
-            kind = missing if name is None else passed_over if name in self.skipped else changed
-            kind.append(f"{path} ({self.skipped[name]})" if name in self.skipped else str(path))
-        parts = (
-            ("whose content has changed since", changed),
-            ("that could not be read then", passed_over),
-            ("that are not in it", missing),
-        )
-        told = "; ".join(f"{len(names)} {label} ({_listed(names)})" for label, names in parts if names)
-        return f"{self.path} does not hold the features of all images: {told}. Extract them again (captum-shared features)."
+            label = _MISSING if name is None else _SKIPPED if name in self.skipped else _CHANGED
+            told.setdefault(label, []).append(str(path))
+        parts = "; ".join(f"{len(names)} {label} ({_listed(names)})" for label, names in told.items())
+        return f"{self.path} does not hold the features of all images: {parts}. {_EXTRACT}"
 
 
 def origins(features: LatentFeatures | LayerFeatures) -> dict[str, dict[str, Any]]:

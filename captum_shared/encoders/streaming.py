@@ -106,7 +106,8 @@ class _Batches(Dataset[Any]):
 
     def _read(self, paths: Paths) -> Photographs:
         images: list[Tensor] = []
-        digests, faults, first = [""] * len(paths), {}, 0
+        faults: dict[int, Exception] = {}
+        digests, first = [""] * len(paths), 0
         for index, path in enumerate(paths):
             try:
                 image = to_input(path, self._preprocess)

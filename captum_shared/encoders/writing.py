@@ -1,4 +1,4 @@
-"""Features into a store: what is done is kept, and a store that was interrupted becomes the same as one that was not."""
+"""Features into a store: what is done is kept, and one that was interrupted becomes the same as one that was not."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def write_features(
     features: LatentFeatures | LayerFeatures,
     paths: Sequence[str | os.PathLike[str]],
     *,
-    extraction: Extraction = Extraction(),  # noqa: B008  # frozen
+    extraction: Extraction = Extraction(),
     engine: Engine | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -109,7 +109,8 @@ def write_features(
         "images": digest(name.encode(errors="surrogatepass") for name in names),
     }
     packages = versions(*_PACKAGES)
-    with ResumableFolder(output, {**settings, **packages}, result=STORE, work=_WORK, resume=resume) as folder:
+    described = {**settings, **packages}
+    with ResumableFolder(Path(output), described, result=STORE, work=_WORK, resume=resume) as folder:
         writer = StoreWriter(folder, tuple(of), files, dtype=extraction.dtype)
         todo = writer.todo(progress=progress)
         for number, block in _computed(features, todo, extraction, engine, progress=progress):
