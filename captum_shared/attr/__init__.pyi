@@ -6,6 +6,7 @@ from .embedding import embedding_readout
 from .heatmaps import Kind, heatmap, rank_correlation
 from .layer import LayerSharedAttribution
 from .matching import Counterpart, counterpart
+from .neuron_maps import NeuronMaps
 from .parallel import ParallelSharedAttribution
 from .pixel_correspondence import PixelSharedCorrespondence
 from .places import SHARPNESS, Population, agreement, corresponding, local_drive
@@ -20,6 +21,7 @@ __all__ = [
     "Kind",
     "LayerSharedAttribution",
     "Match",
+    "NeuronMaps",
     "NeuronSimilarity",
     "ParallelSharedAttribution",
     "PixelSharedCorrespondence",

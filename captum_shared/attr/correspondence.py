@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_shared.attr._captum import TargetType
-from captum_shared.attr.backpropagation import features_and_activations
+from captum_shared.attr.backpropagation import PairPass
+from captum_shared.attr.neuron_maps import NeuronMaps, Neurons, Reduce, listed_neurons
 from captum_shared.attr.pairs import Pair, checked_pair
 from captum_shared.attr.places import Population, corresponding
 from captum_shared.attr.preconditions import warn_if_uncentered
@@ -112,6 +113,29 @@ class SharedCorrespondence(LayerAttribution, GradientAttribution):
         cuts = activations_at_cut(self.forward_func, checked_pair(inputs))
         return maps_of(compared(self.forward_func, cuts, target), cuts)
 
+    @log_usage()
+    def attribute_neurons(self, inputs: Pair, neurons: Neurons = None, *, reduce: Reduce | None = None) -> NeuronMaps:
+        """Compute the maps of many neurons, one after the other, from one forward pass of the pairs.
+
+        Args:
+            inputs: the pair, as for :meth:`correspondence`: the same for all neurons.
+            neurons: indices or names; None for all.
+            reduce: what is made of the maps (images, references) of each neuron.
+
+        Returns:
+            An iterator of (neuron, maps).
+
+        Raises:
+            TypeError: as :meth:`correspondence`, or if ``neurons`` is no list.
+            ValueError: as :meth:`correspondence`, or if there are no neurons, or none has a name.
+            IndexError: if an index is out of range.
+            RuntimeError: in inference mode.
+        """
+        similarity, listed = self.forward_func, listed_neurons(self.forward_func, neurons)
+        cuts = activations_at_cut(similarity, checked_pair(inputs))
+        maps = (maps_of(compared(similarity, cuts, neuron), cuts) for neuron in listed)
+        return NeuronMaps(listed, maps, "forward", reduce)
+
     def compute_convergence_delta(self, *args: Any, **kwargs: Any) -> Tensor:
         """There is none: the maps sum to the agreement that they show."""
         raise NotImplementedError("SharedCorrespondence has no convergence delta: its maps sum to their agreement.")
@@ -170,7 +194,7 @@ def activations_at_cut(similarity: NeuronSimilarity, inputs: Pair) -> Pair:
     Raises:
         ValueError: if one has no positions in rows and columns.
     """
-    first, second = features_and_activations(similarity, inputs)[1]
+    first, second = PairPass.without_gradients(similarity, inputs).activations
     return checked_cuts(similarity, (first, second))
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from captum_shared.attr._captum import TargetType
 from captum_shared.attr.backpropagation import PairPass
+from captum_shared.attr.neuron_maps import NeuronMaps, Neurons, Reduce, Strategy, gradient_maps, listed_neurons
 from captum_shared.attr.pairs import Pair, checked_pair
 from captum_shared.attr.projection import SharedProjection
 from captum_shared.attr.similarity import LayerNames, NeuronSimilarity
@@ -80,9 +81,42 @@ class LayerSharedAttribution(LayerAttribution, GradientAttribution):
             RuntimeError: in inference mode.
         """
         result = PairPass.of(self.forward_func, checked_pair(inputs, differentiable=False), self._layer)
-        maps = result.gradients(self.forward_func, target, result.activations)
+        return self._finished(result.gradients(self.forward_func, target, "activation"), result)
+
+    @log_usage()
+    def attribute_neurons(
+        self, inputs: Pair, neurons: Neurons = None, *, reduce: Reduce | None = None, strategy: Strategy = "auto"
+    ) -> NeuronMaps:
+        """Compute the maps of many neurons, one after the other (:meth:`ParallelSharedAttribution.attribute_neurons`).
+
+        There is a Jacobian of one pair, or at the cut: the output of a layer inside need not have its images first.
+
+        Args:
+            inputs: the pair, as for :meth:`attribute`: the same for all neurons.
+            neurons: indices or names; None for all.
+            reduce: what is made of the maps (images, references) of each neuron.
+            strategy: ``"backward"``, ``"jacobian"``, or ``"auto"`` for the one with fewer backward passes.
+
+        Returns:
+            An iterator of (neuron, maps), whose ``strategy`` says how they are made.
+
+        Raises:
+            TypeError: as :meth:`attribute`, or if ``neurons`` is no list.
+            ValueError: as :meth:`attribute`, or if there are no neurons, or none has a name, or there is no Jacobian.
+            IndexError: if an index is out of range.
+            RuntimeError: in inference mode.
+        """
+        listed = listed_neurons(self.forward_func, neurons)
+        passed = PairPass.of(self.forward_func, checked_pair(inputs, differentiable=False), self._layer)
+        separable = self._layer is None or len(passed.inputs[0]) == 1
+        made, gradients = gradient_maps(
+            passed, self.forward_func, listed, "activation", strategy=strategy, separable=separable
+        )
+        return NeuronMaps(listed, (self._finished(each, passed) for each in gradients), made, reduce)
+
+    def _finished(self, maps: Pair, result: PairPass) -> Pair:
         if self.multiplies_by_inputs:
-            maps = tuple(one * activation.detach() for one, activation in zip(maps, result.activations, strict=True))
+            maps = maps[0] * result.activations[0], maps[1] * result.activations[1]
         return maps[0].contiguous(), maps[1].contiguous()
 
     def compute_convergence_delta(self, *args: Any, **kwargs: Any) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from captum_shared.attr._captum import TargetType
 from captum_shared.attr.backpropagation import PairPass
 from captum_shared.attr.correspondence import check_corresponds, checked_cuts, compared, maps_of, weights_of
+from captum_shared.attr.neuron_maps import NeuronMaps, Neurons, Reduce, listed_neurons
 from captum_shared.attr.pairs import Pair, checked_pair
 from captum_shared.attr.places import Population, shared_places
 from captum_shared.attr.refinement import refined
@@ -75,9 +76,32 @@ class PixelSharedCorrespondence(GradientAttribution):
             ValueError: as :meth:`SharedCorrespondence.correspondence`.
             RuntimeError: in inference mode.
         """
-        similarity: NeuronSimilarity = self.forward_func
+        return self._of_pass(PairPass.of(self.forward_func, checked_pair(inputs), None), target)
+
+    @log_usage()
+    def attribute_neurons(self, inputs: Pair, neurons: Neurons = None, *, reduce: Reduce | None = None) -> NeuronMaps:
+        """Compute the maps of many neurons, one after the other: one forward pass, and a backward pass each.
+
+        Args:
+            inputs: the pair, as for :meth:`attribute`: the same for all neurons.
+            neurons: indices or names; None for all.
+            reduce: what is made of the maps (images, references) of each neuron.
+
+        Returns:
+            An iterator of (neuron, maps).
+
+        Raises:
+            TypeError: as :meth:`attribute`, or if ``neurons`` is no list.
+            ValueError: as :meth:`attribute`, or if there are no neurons, or none has a name.
+            IndexError: if an index is out of range.
+            RuntimeError: in inference mode.
+        """
+        similarity, listed = self.forward_func, listed_neurons(self.forward_func, neurons)
         passed = PairPass.of(similarity, checked_pair(inputs), None)
-        return (covering_maps if self._refine else backpropagated_places)(passed, similarity, target)
+        return NeuronMaps(listed, (self._of_pass(passed, neuron) for neuron in listed), "backward", reduce)
+
+    def _of_pass(self, passed: PairPass, target: TargetType) -> Pair:
+        return (covering_maps if self._refine else backpropagated_places)(passed, self.forward_func, target)
 
     def compute_convergence_delta(self, *args: Any, **kwargs: Any) -> Tensor:
         """There is none: refined maps sum to the agreement that they show."""
@@ -98,7 +122,7 @@ def covering_maps(passed: PairPass, similarity: NeuronSimilarity, target: Target
     cuts = checked_cuts(similarity, (passed.activations[0], passed.activations[1]))
     layer_maps = maps_of(compared(similarity, cuts, target), cuts)
     driving = [_driving(*each) for each in zip(layer_maps, _driving_features(similarity, cuts, target), strict=True)]
-    gradients = torch.autograd.grad(passed.activations, passed.inputs, driving, retain_graph=True)
+    gradients = passed.backpropagated((driving[0], driving[1]), "activation")
     first, second = (
         refined(layer_map, images.detach(), gradient)
         for layer_map, images, gradient in zip(layer_maps, passed.inputs, gradients, strict=True)
@@ -123,8 +147,7 @@ def backpropagated_places(passed: PairPass, similarity: NeuronSimilarity, target
     weight, _ = weights_of(similarity, exact[0], target)
     mean = similarity.readout.feature_mean.to(correspondence)
     shared = shared_places(correspondence, exact, weight, mean, excitatory=similarity.excitatory)
-    gradients = [one.to(cut.dtype) for one, cut in zip(shared, cuts, strict=True)]
-    first, second = torch.autograd.grad(passed.activations, passed.inputs, gradients, retain_graph=True)
+    first, second = passed.backpropagated((shared[0].to(cuts[0].dtype), shared[1].to(cuts[1].dtype)), "activation")
     return first.contiguous(), second.contiguous()
 
 

@@ -148,7 +148,7 @@ class NeuronSimilarity(nn.Module):
                 return own.latent_features(images, references)
         if self._tied and not self._is_own:
             tie_again(self.image_features, self.reference_features)
-        return self._features(self.image_features, images), self._features(self.reference_features, references)
+        return self.encoded(self.image_features, images), self.encoded(self.reference_features, references)
 
     @contextmanager
     def own(self) -> Iterator["NeuronSimilarity"]:
@@ -299,7 +299,8 @@ class NeuronSimilarity(nn.Module):
         """Return what an encoder gave, if it can be read out (:func:`checked_features`)."""
         return checked_features(features, self.readout)
 
-    def _features(self, encoder: nn.Module, inputs: Tensor) -> Tensor:
+    def encoded(self, encoder: nn.Module, inputs: Tensor) -> Float[Tensor, "image feature"]:
+        """Return the features that one of the twins gives, if they can be read out."""
         with inputs_told(encoder, inputs):
             return self.checked(encoder(inputs))
 

@@ -83,7 +83,7 @@ class Features:
         Returns:
             Gradients of the pixels.
         """
-        return _pair(passed.gradients(self.of(similarity), target, passed.inputs))
+        return passed.gradients(self.of(similarity), target)
 
 
 def gradient(similarity: NeuronSimilarity, inputs: Pair, target: Tensor) -> Pair:

@@ -532,26 +532,24 @@ def test_how_many_passes_each_twin_makes(kind: str, n_forward: int, n_backward: 
         assert made == [n_forward, n_forward, n_backward]
 
 
-def test_plain_gradients_are_one_call_of_autograd() -> None:
+def test_plain_gradients_are_one_call_of_autograd_for_each_image() -> None:
     similarity = small_similarity()
     with (
         mock.patch("torch.autograd.grad", wraps=torch.autograd.grad) as grad,
         mock.patch("torch.autograd.backward", wraps=torch.autograd.backward) as backward,
     ):
         ParallelSharedAttribution(similarity).attribute(pair(), target=[1, 3])
-    assert (grad.call_count, backward.call_count) == (1, 0)
+    assert (grad.call_count, backward.call_count) == (2, 0)
 
 
 @pytest.mark.parametrize("layer", [None, "features.1", "features.0"])
 def test_one_pass_gives_the_maps_that_the_methods_give_alone(layer: str | None) -> None:
     similarity = small_similarity()
     found = PairPass.of(similarity, checked_pair(pair()), layer)
-    maps = found.gradients(similarity, [1, 3], (*found.inputs, *found.activations))
-    torch.testing.assert_close(
-        maps[:2], ParallelSharedAttribution(similarity).attribute(pair(), [1, 3]), rtol=0, atol=0
-    )
+    pixels, at_layer = (found.gradients(similarity, [1, 3], sink) for sink in ("images", "activation"))
+    torch.testing.assert_close(pixels, ParallelSharedAttribution(similarity).attribute(pair(), [1, 3]), rtol=0, atol=0)
     method = LayerSharedAttribution(similarity, layer, multiply_by_inputs=False)
-    torch.testing.assert_close(maps[2:], method.attribute(pair(), [1, 3]), rtol=0, atol=0)
+    torch.testing.assert_close(at_layer, method.attribute(pair(), [1, 3]), rtol=0, atol=0)
     body = small_net().features
     for features, x in zip(found.features, pair(), strict=True):
         torch.testing.assert_close(features.detach(), body(x).mean((2, 3)).detach(), rtol=0, atol=1e-15)
