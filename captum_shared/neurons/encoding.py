@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Float64, Shaped
-from sklearn.base import clone
-from sklearn.linear_model import Ridge, RidgeCV
-from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
-from sklearn.multioutput import MultiOutputRegressor
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils import get_tags
+from jaxtyping import Float64
 
 from captum_shared.neurons.arrays import (
     Array,
@@ -27,17 +19,10 @@ from captum_shared.neurons.arrays import (
     column_names,
     same_kind,
 )
-from captum_shared.neurons.estimators import folded
-from captum_shared.neurons.penalties import PENALTIES, grouped_penalties
+from captum_shared.neurons.fitting import FEWEST_IMAGES, ROUNDING, Labels, fitted
 from captum_shared.neurons.readout import LinearReadout
 
 Groups = Sequence[Any] | Array
-Labels = Shaped[np.ndarray, " image"]
-
-_ROUNDING = 1e-12
-
-FEWEST_IMAGES = 3
-"""Fewest images to fit a neuron to, or to correlate: with two, every correlation is 1 or -1."""
 
 
 def fit_readout(
@@ -103,14 +88,7 @@ def fit_readout(
             f"{len(inputs)} and {len(outputs)} images: pass one row per image in both."
         )
     labels = None if groups is None else group_labels(groups, len(inputs), fewest=2 if estimator is None else 1)
-    weight = np.zeros((outputs.shape[1], inputs.shape[1]))
-    bias = np.array([_mean(neuron[~np.isnan(neuron)]) for neuron in outputs.T])
-    for images, neurons in _recorded_together(outputs, labels if estimator is None else None):
-        whole = images.all() and len(neurons) == outputs.shape[1]  # as it lies in memory: copies round differently
-        shown, seen = (inputs, outputs) if whole else (inputs[images], outputs[images][:, neurons])
-        own = None if labels is None else labels[images]
-        unfitted = _default_estimator(shown, seen, own) if estimator is None else clone(estimator)
-        weight[neurons], bias[neurons] = folded(_fitted(unfitted, shown, seen, own))
+    weight, bias = fitted(inputs, outputs, estimator=estimator, labels=labels)
     return LinearReadout(weight, bias, inputs.mean(axis=0) if center else None, neuron_names=names)
 
 
@@ -197,73 +175,9 @@ def unit_columns(responses: Numbers) -> Numbers:
     recorded = ~np.isnan(responses)
     lowest = np.min(responses, axis=0, initial=np.inf, where=recorded)
     highest = np.max(responses, axis=0, initial=-np.inf, where=recorded)
-    varying = highest - lowest > _ROUNDING * np.maximum(np.abs(lowest), np.abs(highest))  # as in varies
+    varying = highest - lowest > ROUNDING * np.maximum(np.abs(lowest), np.abs(highest))  # as in varies
     means = np.sum(responses, axis=0, where=recorded) / np.maximum(recorded.sum(axis=0), 1)
     spans = np.where(varying, highest - lowest, np.nan)  # by which first, so that nothing under- or overflows
     centered = (responses - means) / spans
     units: Numbers = centered / np.sqrt(np.sum(centered**2, axis=0, where=recorded))
     return units
-
-
-def varies(responses: Float64[np.ndarray, " image"]) -> bool:
-    """Tell whether responses differ by more than the rounding of a mean does, 1e-12 of the largest.
-
-    Args:
-        responses: of one neuron, at least one.
-
-    Returns:
-        Whether there is anything to explain.
-
-    Example:
-        >>> varies(np.array([0.3, 0.1 + 0.2])), varies(np.array([0.0, 1e-30]))
-        (False, True)
-    """
-    return bool(np.ptp(responses) > _ROUNDING * np.abs(responses).max())
-
-
-def _recorded_together(responses: Numbers, labels: Labels | None) -> list[tuple[npt.NDArray[np.bool_], list[int]]]:
-    """The neurons that can be fitted, by the images that were recorded for them."""
-    together: defaultdict[bytes, list[int]] = defaultdict(list)
-    for neuron, recorded in enumerate(~np.isnan(responses).T):
-        enough = recorded.sum() >= FEWEST_IMAGES and (labels is None or len(np.unique(labels[recorded])) > 1)
-        if enough and varies(responses[recorded, neuron]):
-            together[recorded.tobytes()].append(neuron)
-    return [(~np.isnan(responses[:, neurons[0]]), neurons) for neurons in together.values()]
-
-
-def _mean(recorded: Numbers) -> float:
-    """Of a neuron that may not be fitted; to the last bit where all responses are equal."""
-    if len(recorded) == 0:
-        return 0.0
-    return float(recorded.mean() if varies(recorded) else np.median(recorded))
-
-
-def _default_estimator(inputs: Numbers, outputs: Numbers, labels: Labels | None) -> Pipeline:
-    """Ridge regression that chooses its penalties one image at a time, or has those chosen by groups."""
-    if labels is None:
-        return make_pipeline(StandardScaler(), RidgeCV(alphas=PENALTIES, alpha_per_target=True))
-    return make_pipeline(StandardScaler(), Ridge(grouped_penalties(inputs, outputs, labels), solver="svd"))
-
-
-def _fitted(estimator: Any, inputs: Any, outputs: Any, labels: Labels | None) -> Any:
-    """The estimator, fitted to all neurons; one copy per neuron if it takes a single target."""
-    handed = {} if labels is None else _handed_to_search(estimator, labels)
-    last = estimator
-    while isinstance(last, Pipeline | GridSearchCV | RandomizedSearchCV):
-        last = last.steps[-1][1] if isinstance(last, Pipeline) else last.estimator
-    if not get_tags(last).target_tags.multi_output:
-        if outputs.shape[1] == 1:
-            return estimator.fit(inputs, outputs[:, 0], **handed)
-        estimator = MultiOutputRegressor(estimator)
-    return estimator.fit(inputs, outputs, **handed)
-
-
-def _handed_to_search(estimator: Any, labels: Labels) -> dict[str, Labels]:
-    """The argument of ``fit`` by which a parameter search learns of the groups; none where nothing is searched."""
-    path, last = "", estimator
-    while isinstance(last, Pipeline | MultiOutputRegressor):
-        if isinstance(last, Pipeline):
-            path, last = f"{path}{last.steps[-1][0]}__", last.steps[-1][1]
-        else:
-            last = last.estimator
-    return {f"{path}groups": labels} if isinstance(last, GridSearchCV | RandomizedSearchCV) else {}

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import GroupKFold, KFold, check_cv
 
-from captum_shared.neurons.encoding import FEWEST_IMAGES, Groups, group_labels
+from captum_shared.neurons.encoding import Groups, group_labels
+from captum_shared.neurons.fitting import FEWEST_IMAGES
 
 Indices = npt.NDArray[np.intp]
 Split = tuple[Indices, Indices]

@@ -11,7 +11,8 @@ from scipy import stats
 from torch import Tensor
 
 from captum_shared.neurons.arrays import Array, ArrayT, Numbers, as_matrix, as_numbers, same_kind
-from captum_shared.neurons.encoding import FEWEST_IMAGES, correlation, varies
+from captum_shared.neurons.encoding import correlation
+from captum_shared.neurons.fitting import FEWEST_IMAGES, varies
 
 
 def reliability(responses: ArrayT, *, split_halves: bool = False) -> Float64[ArrayT, " neuron"]:

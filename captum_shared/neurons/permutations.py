@@ -10,7 +10,8 @@ from jaxtyping import Float64
 from tqdm import tqdm
 
 from captum_shared.neurons.arrays import Array, ArrayT, Numbers, same_kind
-from captum_shared.neurons.encoding import Groups, Labels, group_labels
+from captum_shared.neurons.encoding import Groups, group_labels
+from captum_shared.neurons.fitting import Labels
 from captum_shared.neurons.folds import CV, judged_folds
 from captum_shared.neurons.validation import judgeable, mean_within, predictions
 

@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float64
 
 from captum_shared.neurons.arrays import Array, ArrayT, Numbers, as_matrix, same_kind
-from captum_shared.neurons.encoding import Groups, correlation, fit_readout, group_labels, unit_columns
+from captum_shared.neurons.encoding import Groups, correlation, group_labels, unit_columns
+from captum_shared.neurons.fitting import fitted
 from captum_shared.neurons.folds import CV, Indices, Split, check_held_out_once, judged_folds, splits
 from captum_shared.neurons.noise import exclusions
 from captum_shared.neurons.readout import LinearReadout
@@ -134,6 +135,7 @@ def ooc_correlation(readout: LinearReadout, features: Array, responses: ArrayT) 
         ValueError: if a feature is not finite, a response is infinite, or a shape does not fit.
 
     Example:
+        >>> from captum_shared.neurons.encoding import fit_readout
         >>> readout = fit_readout(torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([1.0, 3.0, 5.0]))
         >>> features = torch.tensor([[7.0], [8.0], [9.0]])
         >>> ooc_correlation(readout, features, torch.tensor([1.0, 3.0, 2.0])).round(decimals=4)
@@ -255,10 +257,11 @@ def predictions(
             "one row per image in both."
         )
     labels = None if groups is None else group_labels(groups, len(inputs))
-    for fitted, held_out in folds:
-        own = None if labels is None else labels[fitted]
-        readout = fit_readout(inputs[fitted], recorded[fitted], estimator=estimator, groups=own)
-        yield held_out, readout(torch.from_numpy(inputs[held_out])).numpy()
+    fewest = 2 if estimator is None else 1
+    for images, held_out in folds:
+        own = None if labels is None else group_labels(labels[images], len(images), fewest=fewest)
+        weight, bias = fitted(inputs, recorded[images], images=images, estimator=estimator, labels=own)
+        yield held_out, inputs[held_out] @ weight.T + bias
 
 
 def mean_within(recorded: Numbers, predicted: Iterable[tuple[Indices, Numbers]]) -> tuple[Numbers, Numbers]:

@@ -17,7 +17,8 @@ from sklearn.svm import LinearSVR
 from toys import stable_name
 
 from captum_shared import LinearReadout
-from captum_shared.neurons.encoding import correlation, fit_readout, varies
+from captum_shared.neurons.encoding import correlation, fit_readout
+from captum_shared.neurons.fitting import varies
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from toys import stable_name
 
 from captum_shared import fit_readout, heldout_correlation, ooc_correlation
-from captum_shared.neurons.penalties import PENALTIES, grouped_penalties
+from captum_shared.neurons.ridge import PENALTIES, DecomposedFeatures
 
 N_VIEWS = 5
 
@@ -27,6 +27,10 @@ def views(n_objects: int = 24, n_features: int = 30, n_neurons: int = 6, seed: i
     labels = np.repeat(np.arange(n_objects), N_VIEWS)
     features = objects[labels] + 0.05 * generator.standard_normal((len(labels), n_features))
     return features, rates[labels] + 0.1 * generator.standard_normal((len(labels), n_neurons)), labels
+
+
+def grouped_penalties(features: np.ndarray, responses: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return DecomposedFeatures(features).penalties(responses, labels)
 
 
 def slow_penalties(features: np.ndarray, responses: np.ndarray, labels: np.ndarray) -> np.ndarray:
