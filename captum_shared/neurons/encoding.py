@@ -44,6 +44,11 @@ def fit_readout(
     whose responses are all equal, or that is recorded for fewer than 3 images, gets zero weights and its mean response
     as bias (0 if there is none), whatever the estimator (choice).
 
+    The default decomposes the features once for all neurons recorded for the same images, and all penalties: of n
+    images and d features in a time of :math:`n d \min(n, d)`, and of few times :math:`n \min(n, d)` for each neuron
+    and penalty. It takes memory for two copies of the features in float64, four matrices of :math:`\min(n, d)^2`, and
+    some 100 MB. Neurons with other gaps in their recording take a decomposition of their own.
+
     Args:
         features: latent features :math:`f(x)` of the preferred category, (image, feature), at least 3 images.
         responses: recorded responses :math:`y`, (image, neuron), or (image,) for one neuron; any unit, NaN where

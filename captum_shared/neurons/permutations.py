@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from jaxtyping import Float64
 from tqdm import tqdm
 
@@ -42,6 +43,9 @@ def heldout_null_interval(
     So of neurons that nothing predicts 5 % lie outside on average, half of them above. This is the error rate of each
     neuron, not of a whole recording: of many such neurons some are above.
 
+    In each fold the responses dealt anew share one decomposition of the features, as neurons do
+    (:func:`~captum_shared.fit_readout`). They take a few numbers for each image and each of the 1,000 of them.
+
     Args:
         features: as for ``heldout_correlation``.
         responses: as for ``heldout_correlation``.
@@ -69,20 +73,63 @@ def heldout_null_interval(
     """
     usable = judgeable(responses)
     folds = judged_folds(len(usable), cv, groups, random_state)
+    dealt, neurons = _dealt(usable, groups, random_state)
+    shown = tqdm(folds, desc="null interval", unit="fold", disable=not progress)
+    chance = mean_within(dealt, predictions(features, dealt, shown, groups, estimator))
+    low, high = _interval(*chance, neurons, usable.shape[1])
+    return same_kind(low, responses), same_kind(high, responses)
+
+
+def heldout_against_chance(
+    features: Array, responses: ArrayT, *, cv: CV = 10, random_state: int | None = 0, progress: bool = False
+) -> tuple[Float64[ArrayT, " neuron"], Float64[ArrayT, " neuron"], Float64[ArrayT, " neuron"]]:
+    """Judge neurons as ``heldout_correlation`` and ``heldout_null_interval`` do, from one fit of both in every fold.
+
+    Args:
+        features: as for ``heldout_correlation``.
+        responses: as for ``heldout_correlation``.
+        cv: as for ``heldout_correlation``.
+        random_state: as for ``heldout_null_interval``.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The correlation of each neuron, and lower and upper end of its interval, each as of its own function.
+
+    Example:
+        >>> features = np.random.default_rng(0).standard_normal((60, 3))
+        >>> correlation, low, high = heldout_against_chance(features, features @ [[1.0], [0.0], [2.0]], cv=5)
+        >>> correlation.round(4), bool(high[0] > 0.25)
+        (array([1.]), True)
+    """
+    usable = judgeable(responses)
+    folds = judged_folds(len(usable), cv, None, random_state)
+    dealt, neurons = _dealt(usable, None, random_state)
+    both, n_neurons = np.column_stack([usable, dealt]), usable.shape[1]
+    shown = tqdm(folds, desc="held-out images", unit="fold", disable=not progress)
+    correlations, freedom = mean_within(both, predictions(features, both, shown, None, None))
+    low, high = _interval(correlations[n_neurons:], freedom[n_neurons:], neurons, n_neurons)
+    return same_kind(correlations[:n_neurons], responses), same_kind(low, responses), same_kind(high, responses)
+
+
+def _dealt(usable: Numbers, groups: Groups | None, random_state: int | None) -> tuple[Numbers, npt.NDArray[np.intp]]:
+    """Responses dealt anew, those of one neuron beside each other: (image, neuron and time); and the neurons."""
     labels = np.arange(len(usable)) if groups is None else group_labels(groups, len(usable))
     generator = np.random.default_rng(random_state)
     neurons = np.flatnonzero(~np.isnan(usable).all(axis=0))
-    ends = np.full((2, usable.shape[1]), np.nan)
+    times = math.ceil(N_PERMUTATIONS / max(len(neurons), 1))
+    dealt = [_dealt_anew(usable[:, neuron], labels, times, generator) for neuron in neurons]
+    return np.column_stack([usable[:, :0], *dealt]), neurons
+
+
+def _interval(correlations: Numbers, freedom: Numbers, neurons: npt.NDArray[np.intp], n_neurons: int) -> Numbers:
+    """Lower and upper ends for all neurons, from the correlations of responses dealt anew."""
+    ends = np.full((2, n_neurons), np.nan)
     if len(neurons):
-        times = math.ceil(N_PERMUTATIONS / len(neurons))
-        dealt = np.column_stack([_dealt_anew(usable[:, neuron], labels, times, generator) for neuron in neurons])
-        shown = tqdm(folds, desc="null interval", unit="fold", disable=not progress)
-        correlations, freedom = mean_within(dealt, predictions(features, dealt, shown, groups, estimator))
         tails = np.nanquantile(
             correlations * np.sqrt(freedom), [_OUTSIDE / 2, 1 - _OUTSIDE / 2], method="median_unbiased"
         )
-        ends[:, neurons] = tails[:, None] / np.sqrt(freedom[::times])
-    return same_kind(ends[0], responses), same_kind(ends[1], responses)
+        ends[:, neurons] = tails[:, None] / np.sqrt(freedom[:: len(freedom) // len(neurons)])
+    return ends
 
 
 def _dealt_anew(responses: Numbers, labels: Labels, times: int, generator: np.random.Generator) -> Numbers:

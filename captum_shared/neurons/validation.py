@@ -41,6 +41,9 @@ def heldout_correlation(
     others.) A true correlation :math:`\rho` comes out too small by about :math:`\rho (1 - \rho^2) / 2m`. What chance
     alone gives is told by ``heldout_null_interval``; measured in ``benchmarks/heldout_bias.py``.
 
+    The features of each fold are decomposed once for all neurons (:func:`fit_readout`): every fold takes the time of a
+    fit, one after the other, and all together the memory of one.
+
     Args:
         features: latent features :math:`f(x)`, (image, feature).
         responses: recorded responses :math:`y`, (image, neuron), or (image,) for one neuron; NaN where nothing was

@@ -9,9 +9,8 @@ from torch import Tensor
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.neurons.encoding import fit_readout
 from captum_shared.neurons.noise import reliability
-from captum_shared.neurons.permutations import heldout_null_interval
+from captum_shared.neurons.permutations import heldout_against_chance
 from captum_shared.neurons.readout import LinearReadout
-from captum_shared.neurons.validation import heldout_correlation
 from captum_shared.recordings.recording import Recording
 from captum_shared.study.settings import StudySettings
 
@@ -41,10 +40,9 @@ def preferred_readout(
     """
     inside = recording.in_category(settings.preferred)
     fitted, mean = latent[inside], recording.mean[inside]
-    correlation = heldout_correlation(fitted, mean, cv=settings.folds, random_state=settings.seed)
-    interval = heldout_null_interval(fitted, mean, cv=settings.folds, random_state=settings.seed, progress=progress)
+    heldout = heldout_against_chance(fitted, mean, cv=settings.folds, random_state=settings.seed, progress=progress)
     readout = fit_readout(fitted, mean, center=True, neuron_names=recording.neuron_names)
-    return readout.with_heldout(correlation, *interval).with_origin(features.origin).with_examples(fitted, scatter)
+    return readout.with_heldout(*heldout).with_origin(features.origin).with_examples(fitted, scatter)
 
 
 def recorded_reliability(recording: Recording, images: Bool[ndarray, " image"]) -> Float64[ndarray, " neuron"]:

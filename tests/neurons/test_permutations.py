@@ -8,6 +8,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
 
 from captum_shared import heldout_correlation, heldout_null_interval, null_interval
+from captum_shared.neurons.permutations import heldout_against_chance
 
 
 def unrelated(n_images: int, n_neurons: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -79,3 +80,20 @@ def test_it_is_the_same_each_time_and_in_any_unit() -> None:
     np.testing.assert_array_equal(first, again)
     np.testing.assert_allclose(heldout_null_interval(features, 7 + 3 * responses, cv=3), first, atol=1e-6)
     assert not np.array_equal(heldout_null_interval(features, responses, cv=3, random_state=1), first)
+
+
+def test_together_they_are_as_each_alone_from_one_fit_in_a_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, responses = unrelated(60, 4)
+    responses[:, 1] += 3 * features[:, 0]
+    responses[::2, 2] = np.nan
+    responses[:, 3] = 0
+    expected = [
+        heldout_correlation(features, responses, cv=4, random_state=3),
+        *heldout_null_interval(features, responses, cv=4, random_state=3),
+    ]
+    decompositions, decompose = [], np.linalg.eigh
+    monkeypatch.setattr(np.linalg, "eigh", lambda matrix: decompositions.append(len(matrix)) or decompose(matrix))
+    together = heldout_against_chance(features, torch.from_numpy(responses), cv=4, random_state=3)
+    for one, other in zip(together, expected, strict=True):
+        np.testing.assert_allclose(one.numpy(), other, rtol=0, atol=1e-10)
+    assert decompositions == [12] * 8  # of all images and of every second one, in each fold
