@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import reprlib
 import sys
 import warnings
 from collections import Counter, deque
@@ -174,14 +175,14 @@ class RayEngine:
             self._false_starts += 1
             if self._false_starts == _DEATHS:
                 raise RuntimeError(
-                    f"{_DEATHS} workers died one after the other before they had begun ({_first_line(error)}): see that "
-                    "where workers run there is memory enough, and captum-shared is installed."
+                    f"{_DEATHS} workers died one after the other before they had begun ({_first_line(error)}): see "
+                    "that captum-shared is installed where workers run, and that there is memory enough."
                 ) from error
             return
         deaths[index] += 1
         if deaths[index] == _DEATHS:
             raise RuntimeError(
-                f"{_DEATHS} workers died over the same piece of work, {task} ({_first_line(error)}): give workers more "
+                f"{_DEATHS} workers died over the same piece of work, {reprlib.repr(task)} ({_first_line(error)}): give workers more "
                 "memory, or run fewer on a machine."
             ) from error
         waiting.extendleft((index, task) for _, index, task in reversed(member.at_hand))

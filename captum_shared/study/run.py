@@ -7,23 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from numpy import ndarray
 from tqdm import tqdm
 
+from captum_shared._engine import Engine, LocalEngine
 from captum_shared._resuming import ResumableFolder, versions
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.layers import LayerFeatures
-from captum_shared.encoders.photographs import latent_features
-from captum_shared.encoders.windows import local_scatter
 from captum_shared.neurons.noise import null_interval
 from captum_shared.neurons.readout import LinearReadout
 from captum_shared.recordings.recording import Recording
 from captum_shared.study.experiment import Experiment
-from captum_shared.study.folder import MAPS, READOUT, STUDY, packed, pairs_in, part_of, write_study
+from captum_shared.study.folder import MAPS, READOUT, STUDY, pairs_in, part_of, write_study
 from captum_shared.study.layers import layer_correlations
+from captum_shared.study.pieces import Explaining, kept_parts, latent_of, readable
 from captum_shared.study.readouts import preferred_readout
-from captum_shared.study.result import NeuronResult, PairResult, StudyResult
+from captum_shared.study.result import NeuronResult, StudyResult
 from captum_shared.study.settings import PACKAGES, StudySettings, description
 
 
@@ -36,6 +35,8 @@ def run_study(
     model: str,
     resume: bool = False,
     pairs_of: StudyResult | None = None,
+    skip_bad: bool = False,
+    engine: Engine | None = None,
     progress: bool = True,
 ) -> StudyResult:
     """Ask which objects drive each neuron of a recording, which preferred images they resemble for it, and where.
@@ -52,12 +53,16 @@ def run_study(
         model: name of the network, for the record.
         resume: whether to go on with the same study in ``output``, or return it if it is finished.
         pairs_of: a study of the same recording whose pairs to explain again with this encoder; None to choose pairs.
+        skip_bad: whether images whose files are damaged, too large or no images are left out, with a warning; their
+            identifiers are in ``settings["skipped"]``. Without it they are an error.
+        engine: what computes features and maps, with the same results; None: this process.
         progress: whether to show progress bars.
 
     Returns:
         The study.
 
     Raises:
+        FileNotFoundError: if an image file is missing.
         ValueError: if there is no image of the preferred category or none of another, there are fewer images than
             folds, no image files are known, ``pairs_of`` is a study of another recording, or ``output`` holds something
             else.
@@ -86,43 +91,65 @@ def run_study(
         >>> [(pair.kind, pair.image[:6], pair.reference[:4]) for pair in result.neurons[0].pairs]
         [('strong', 'object', 'body'), ('weak', 'object', 'body')]
     """
+    engine = engine or LocalEngine()
+    _check(recording, settings)
+    recording, skipped = readable(recording, engine, progress=progress) if skip_bad else (recording, ())
     _check(recording, settings)
     described = description(recording, features, settings, model=model, pairs_of=pairs_of)
+    if skipped:
+        described["skipped"] = list(skipped)
     with ResumableFolder(
         output, {**described, **versions(*PACKAGES)}, result=STUDY, files=(READOUT, MAPS), work="study", resume=resume
     ) as folder:
         if not folder.finished:
             encoder, layers = _cut(folder, recording, features, settings, progress=progress)
-            experiment = _prepared(folder, recording, encoder, settings, progress=progress)
+            experiment = _prepared(folder, recording, encoder, settings, engine=engine, progress=progress)
             if not folder.holds(MAPS, STUDY):
-                _run(folder, experiment, described, layers=layers, pairs_of=pairs_of, progress=progress)
+                neurons = _explained(folder, experiment, engine, pairs_of=pairs_of, progress=progress)
+                _write(folder, experiment, described, neurons=neurons, layers=layers)
             folder.clear()
     return StudyResult.load(folder.path)
 
 
-def _run(
+def _explained(
+    folder: ResumableFolder,
+    experiment: Experiment,
+    engine: Engine,
+    *,
+    pairs_of: StudyResult | None,
+    progress: bool,
+) -> tuple[NeuronResult, ...]:
+    """Judge all neurons, and explain their pairs, or those of another study; what comes of each is kept."""
+    with tqdm(total=1, desc="correlations", bar_format="{desc}: {elapsed}", disable=not progress):
+        neurons = experiment.neurons(folder.once("numbers", experiment.numbers))
+    same = {} if pairs_of is None else {neuron.name: neuron for neuron in pairs_of.explained}
+    tasks = {
+        part_of(index): neuron.name
+        for index, neuron in enumerate(neurons)
+        if experiment.explains(neuron) and (pairs_of is None or neuron.name in same)
+    }
+    bar = tqdm(total=len(tasks), desc="maps", unit="neuron", disable=not progress)
+    parts = kept_parts(folder, engine, Explaining(experiment, same), tasks, bar=bar)
+    pairs = {tasks[part]: pairs_in(arrays) for part, arrays in parts}
+    return tuple(replace(neuron, pairs=pairs.get(neuron.name, ())) for neuron in neurons)
+
+
+def _write(
     folder: ResumableFolder,
     experiment: Experiment,
     described: dict[str, Any],
     *,
+    neurons: tuple[NeuronResult, ...],
     layers: dict[str, float],
-    pairs_of: StudyResult | None,
-    progress: bool,
 ) -> None:
-    """Explain all neurons, and write maps and study."""
-    with tqdm(total=1, desc="correlations", bar_format="{desc}: {elapsed}", disable=not progress):
-        neurons = experiment.neurons(folder.once("numbers", experiment.numbers))
-    same = {} if pairs_of is None else {neuron.name: neuron for neuron in pairs_of.explained}
-    for index, neuron in enumerate(tqdm(neurons, desc="maps", unit="neuron", disable=not progress)):
-        if experiment.explains(neuron) and (pairs_of is None or neuron.name in same):
-            neurons[index] = replace(neuron, pairs=_explained(folder, experiment, index, same.get(neuron.name)))
+    """Write maps and study."""
     result = StudyResult(
         settings=described,
         versions=versions(*PACKAGES),
         seed=experiment.settings.seed,
         null_interval=experiment.null_interval,
         ooc_null_interval=null_interval(int((~experiment.preferred).sum())),
-        neurons=tuple(neurons),
+        neurons=neurons,
         map_file=folder.path / MAPS,
         layers=layers,
     )
@@ -155,36 +182,18 @@ def _prepared(
     features: LatentFeatures,
     settings: StudySettings,
     *,
+    engine: Engine,
     progress: bool,
 ) -> Experiment:
     """The experiment with its features and readouts, which are kept."""
-
-    def compute() -> dict[str, ndarray]:
-        with local_scatter(features) as scatter:
-            latent = latent_features(features, recording.paths or (), progress=progress)
-        known = {} if scatter.mean is None else {"scatter": scatter.mean.cpu().numpy()}
-        return {"latent": latent.cpu().numpy(), **known}
-
-    kept = folder.once("features", compute)
-    latent = torch.from_numpy(kept["latent"])
+    latent, scatter = latent_of(folder, engine, features, recording.paths or (), progress=progress)
     file = folder.add(
         READOUT,
         lambda path: preferred_readout(
-            recording, latent, settings, features=features, scatter=kept.get("scatter"), progress=progress
+            recording, latent, settings, features=features, scatter=scatter, progress=progress
         ).save(path),
     )
     return Experiment(recording, features, latent, settings, LinearReadout.load(file))
-
-
-def _explained(
-    folder: ResumableFolder, experiment: Experiment, index: int, same: NeuronResult | None
-) -> tuple[PairResult, ...]:
-    """Explain the pairs of a neuron, those of another study if it is there, and keep what comes of it."""
-
-    def compute() -> dict[str, ndarray]:
-        return packed(*experiment.explained(index, experiment.pairs_of(same) if same else experiment.pairs(index)))
-
-    return pairs_in(folder.once(part_of(index), compute))
 
 
 def _check(recording: Recording, settings: StudySettings) -> None:
