@@ -18,6 +18,25 @@ MethodNames: TypeAlias = Annotated[
         help="Name of a method, again or with commas for more; recommended and paper by default.",
     ),
 ]
+SkipBad: TypeAlias = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="Leave out images whose file is damaged, too large or no image."),
+]
+EngineName: TypeAlias = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--engine", help="What computes: this process, or workers of Ray, with the same results."),
+]
+Address: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="Cluster of Ray to join, such as node01:6379; by default that of RAY_ADDRESS, or workers on this machine.",
+    ),
+]
+Workers: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--workers", help="Number of workers; by default as many as there are processors for."),
+]
 
 
 def _allow_pixels(number: int | None) -> int | None:

@@ -11,7 +11,7 @@ from captum_shared._files import check_place, file_names
 from captum_shared._record import Record
 from captum_shared.cli.app import app, told
 from captum_shared.cli.asked import asked_for, holds_what_is_asked_for, remember
-from captum_shared.cli.choices import FigureFormat, MaxPixels, Pool
+from captum_shared.cli.choices import Address, EngineName, FigureFormat, MaxPixels, Pool, SkipBad, Workers
 from captum_shared.recordings.formats.table import EXTENSIONS, WRITTEN
 from captum_shared.study.result import StudyResult
 
@@ -57,6 +57,7 @@ def study(
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Let an HDF5-based recording take its data from other files.")
     ] = False,
+    skip_bad: SkipBad = False,
     max_pixels: MaxPixels = None,
     window: Annotated[
         tuple[float, float], typer.Option(help="Seconds after onset in which spikes are counted (NWB only).")
@@ -84,6 +85,9 @@ def study(
     folds: Annotated[int, typer.Option(help="Number of folds of the cross-validation.")] = 10,
     seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
     device: Annotated[str, typer.Option(help="Device to compute on, such as cpu, cuda or mps.")] = "cpu",
+    engine: EngineName = "local",
+    address: Address = None,
+    workers: Workers = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the study in the output folder.")] = False,
     figures: Annotated[FigureFormat, typer.Option(help="Format of the figures.")] = "png",
 ) -> None:
@@ -92,6 +96,7 @@ def study(
     check_place(output)
     if resume and not follow_links and _told_again(output, asked):  # what links lead to may have changed
         return
+    from captum_shared._engine import engine_by_name
     from captum_shared.cli.networks import available
     from captum_shared.encoders.by_name import encoder_by_name, layers_by_name
     from captum_shared.encoders.features import LatentFeatures
@@ -127,23 +132,26 @@ def study(
     )
     folders = file_names([f"{name}-{cut}" for name, _, cut in encoders], kept="-.")
     results: list[StudyResult] = []
-    for name, file, cut in encoders:
-        if cut == _AUTO:
-            features: LatentFeatures | LayerFeatures = layers_by_name(name, weights=file, pool=pool)
-        else:
-            features = encoder_by_name(name, cut, weights=file, pool=pool)
-        folder = output / folders[len(results)] if results else output
-        results.append(
-            run_study(
-                loaded,
-                features.to(available(device)),
-                settings,
-                output=folder,
-                model=name,
-                resume=resume,
-                pairs_of=results[0] if results else None,
+    with engine_by_name(engine, address=address, workers=workers, gpus=device.startswith("cuda")) as ready:
+        for name, file, cut in encoders:
+            if cut == _AUTO:
+                features: LatentFeatures | LayerFeatures = layers_by_name(name, weights=file, pool=pool)
+            else:
+                features = encoder_by_name(name, cut, weights=file, pool=pool)
+            folder = output / folders[len(results)] if results else output
+            results.append(
+                run_study(
+                    loaded,
+                    features.to(available(device)),
+                    settings,
+                    output=folder,
+                    model=name,
+                    resume=resume,
+                    pairs_of=results[0] if results else None,
+                    skip_bad=skip_bad,
+                    engine=ready,
+                )
             )
-        )
     names = [_name(result) for result in results]
     _print_summary(results, names)
     written = write_figures(results, names, output / "figures", method=show, figure_format=figures)

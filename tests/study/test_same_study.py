@@ -12,26 +12,28 @@ from toy_experiment import SETTINGS, SIZE, contents, encoder, study, with_respon
 
 from captum_shared._record import RECORD
 from captum_shared._resuming import ResumableFolder
+from captum_shared.encoders import extraction
 from captum_shared.images import rgb_preprocess
 from captum_shared.neurons import stored
 from captum_shared.recordings.recording import Recording
-from captum_shared.study import readouts, run
+from captum_shared.study import pieces, readouts
 from captum_shared.study.experiment import Experiment
 from captum_shared.study.result import StudyResult
 
 STEPS = {
-    "features": (run, "latent_features"),
+    "features": (extraction, "image_blocks"),
     "readout": (readouts, "fit_readout"),
     "cross-validation": (readouts, "heldout_correlation"),
     "maps": (Experiment, "explained"),
 }
 STOPS = {  # where a study is interrupted, after how many calls, and how often each step is then left to be done
-    "features": (*STEPS["features"], 0, (1, 1, 1, 4)),
+    "features": (*STEPS["features"], 0, (3, 1, 1, 4)),
+    "half of the features": (*STEPS["features"], 1, (2, 1, 1, 4)),
     "readout": (*STEPS["readout"], 0, (0, 1, 1, 4)),
     "half a readout": (stored, "write_atomically", 0, (0, 1, 1, 4)),
     "cross-validation": (*STEPS["cross-validation"], 0, (0, 1, 1, 4)),
     "maps": (*STEPS["maps"], 0, (0, 0, 0, 4)),
-    "keep": (run, "packed", 2, (0, 0, 0, 2)),
+    "keep": (pieces, "packed", 2, (0, 0, 0, 2)),
     "save": (StudyResult, "save", 0, (0, 0, 0, 0)),
     "clear": (ResumableFolder, "clear", 0, (0, 0, 0, 0)),
 }
@@ -61,6 +63,7 @@ def counted(original: Callable[..., Any], calls: list[None]) -> Callable[..., An
 def test_an_interrupted_study_resumes_to_the_same_files_and_repeats_nothing(
     recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: str
 ) -> None:
+    monkeypatch.setattr(pieces, "BLOCK", 8)
     whole = study(recording, tmp_path / "whole")
     owner, name, after, left = STOPS[stop]
     with monkeypatch.context() as patch:
