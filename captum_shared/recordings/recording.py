@@ -34,7 +34,7 @@ from captum_shared.recordings.formats.identifiers import (
     chosen_positions,
     first_ten,
 )
-from captum_shared.recordings.formats.image_files import with_files
+from captum_shared.recordings.formats.image_files import relative_name, with_files
 from captum_shared.recordings.formats.named_arrays import as_numbers
 from captum_shared.recordings.formats.stimulus_table import described
 from captum_shared.recordings.formats.table import read_contents, write_contents
@@ -60,10 +60,12 @@ class Recording:
         paths: the file of each image; None: no image files are known.
         halves: (2, image, neuron), means over the odd and over the even repetitions, where there is one phase and
             an image was repeated; otherwise None.
+        reliability: one per neuron, of :attr:`mean`, as it was published with the responses: the share of its variance
+            over images that is no noise, at most 1, NaN where unknown; None: nothing was published.
 
     Raises:
         ValueError: if a shape does not fit, an identifier or a name is empty or repeated (the first ten are listed),
-            or a response is infinite or no number.
+            a response is infinite or no number, or a reliability is above 1.
 
     Example:
         >>> responses = np.array([[[4.0, 1.0], [np.nan, 3.0]], [[2.0, 1.0], [np.nan, 5.0]]])
@@ -85,13 +87,15 @@ class Recording:
     halves: Float64[ndarray, "half image neuron"] | None = field(
         default=None, metadata=along("half", "image", "neuron")
     )
+    reliability: Float64[ndarray, " neuron"] | None = field(default=None, metadata=along("neuron"))
 
     def __post_init__(self) -> None:
         for name in ("stimulus_ids", "categories", "neuron_names", "regions", "subjects"):
             object.__setattr__(self, name, as_text(getattr(self, name), name))
-        for name in ("responses", "halves"):
+        for name in ("responses", "halves", "reliability"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, _read_only(as_numbers(getattr(self, name), name)))
+                object.__setattr__(self, name, as_numbers(getattr(self, name), name))
+                getattr(self, name).flags.writeable = False
         check_axes(self)
         check_distinct(self.stimulus_ids, "stimulus_ids")
         check_distinct(self.neuron_names, "neuron_names")
@@ -99,12 +103,15 @@ class Recording:
         if len(infinite):
             where = (f"{self.neuron_names[neuron]} to {self.stimulus_ids[image]}" for _, image, neuron in infinite)
             raise ValueError(f"Expected finite responses, NaN where missing, got infinite ones of {first_ten(where)}.")
+        if self.reliability is not None and (self.reliability > 1).any():
+            raise ValueError(f"Expected reliabilities of at most 1, got {np.nanmax(self.reliability)}: divide by 100?")
 
     @classmethod
     def load(
         cls,
         path: str | os.PathLike[str],
         *,
+        neurons: Choice | None = None,
         images: str | os.PathLike[str] | None = None,
         stimuli: str | os.PathLike[str] | None = None,
         window: Window = WINDOW,
@@ -127,6 +134,8 @@ class Recording:
 
         Args:
             path: the recording.
+            neurons: those to read: a mask, positions or names, as of :meth:`select`. The responses of others are not
+                read, where the format can be read in parts (:class:`StoredRecording`). Default: all.
             images: the folder of the image files. Default: that of the table, or of the recording; there are no
                 ``paths`` then if none of the files is there.
             stimuli: the table of the images, a CSV file.
@@ -163,7 +172,7 @@ class Recording:
             raise FileNotFoundError(f"Expected a folder of images, got no folder at {folder}: check the path.")
         with opened(source, "recording"):
             contents, named_from = described(
-                read_contents(source, window, follow_links=follow_links),
+                read_contents(source, window, neurons=neurons, follow_links=follow_links),
                 source,
                 folder,
                 stimuli=None if stimuli is None else Path(stimuli),
@@ -201,7 +210,7 @@ class Recording:
         known = attributes(self)
         paths = known.pop("paths")
         known["categories"] = self.categories if any(self.categories) else None
-        known["filenames"] = None if paths is None else tuple(_relative(file, target.parent) for file in paths)
+        known["filenames"] = None if paths is None else tuple(relative_name(file, target.parent) for file in paths)
         write_contents(target, Contents(**known))
 
     @property
@@ -288,16 +297,3 @@ class Recording:
                 "the image files."
             )
         return load_images(self.paths, preprocess, progress=progress)
-
-
-def _read_only(array: ndarray) -> ndarray:
-    array.flags.writeable = False
-    return array
-
-
-def _relative(file: Path, folder: Path) -> str:
-    """The name of a file seen from a folder, as both are written; absolute where there is no way (other drives)."""
-    try:
-        return Path(os.path.relpath(file, folder)).as_posix()
-    except ValueError:
-        return file.absolute().as_posix()

@@ -54,10 +54,12 @@ def recorded_reliability(recording: Recording, images: Bool[ndarray, " image"]) 
 
     Returns:
         The reliability of one phase, where there are several; that of all the data, where there are halves of it; else
-        NaN.
+        the one that was published with them, whatever images it is of; else NaN.
     """
     if recording.n_phases > 1:
         return reliability(recording.responses[:, images])
     if recording.halves is not None:
         return reliability(recording.halves[:, images], split_halves=True)
+    if recording.reliability is not None:
+        return recording.reliability
     return full(recording.n_neurons, math.nan)

@@ -157,6 +157,8 @@ def _content(recording: Recording) -> Iterable[bytes]:
     yield _bytes(recording.responses)
     if recording.halves is not None:
         yield _bytes(recording.halves)
+    if recording.reliability is not None:
+        yield _bytes(recording.reliability)
 
 
 def _bytes(array: ndarray) -> bytes:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import xarray
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -29,6 +30,7 @@ from captum_shared.recordings.formats.spikes import Spikes
 from captum_shared.recordings.formats.table import Format
 
 NAN = np.nan
+FILES = [each for each in FORMATS if not each.folder]
 WRITTEN = [each for each in FORMATS if each.write]
 OF_SPIKES = [each for each in FORMATS if each.write_spikes]
 EVERY = pytest.mark.parametrize("each", FORMATS, ids=lambda each: each.extensions[0])
@@ -99,7 +101,15 @@ def write_npy(path: Path, rates: Recording) -> None:
     pd.DataFrame(columns).to_csv(path.with_suffix(".csv"), index=False)
 
 
-WRITERS: dict[str, Callable[[Path, Recording], None]] = {".npy": write_npy}
+def write_zarr(path: Path, rates: Recording) -> None:
+    """One of our own netCDF files, as xarray converts it."""
+    rates.save(path.with_suffix(".nc"))
+    with xarray.open_dataset(path.with_suffix(".nc"), engine="h5netcdf") as dataset:
+        dataset.drop_encoding().to_zarr(path, zarr_format=2, write_empty_chunks=True)
+    path.with_suffix(".nc").unlink()
+
+
+WRITERS: dict[str, Callable[[Path, Recording], None]] = {".npy": write_npy, ".zarr": write_zarr}
 UNTOLD = {".npy": {"neuron_names": ("0", "1"), "regions": ("", ""), "subjects": ("", "")}}
 """What of a recording a format cannot hold, as it is read."""
 OPTIONS = {".npy": {"by_row": True}}
@@ -151,35 +161,6 @@ class TestEveryFormat:
             assert_same(Recording.load(file, **options), expected)
             assert_same(Recording.load(file.rename(file.with_suffix(extension.upper())), **options), expected)
 
-    def test_a_truncated_file_is_refused_by_name(self, tmp_path: Path, each: Format) -> None:
-        (tmp_path / "whole").mkdir()
-        content = written(each, tmp_path / "whole" / f"r{each.extensions[0]}").read_bytes()
-        file = tmp_path / f"cut{each.extensions[0]}"
-        for kept in cuts(content):
-            file.write_bytes(content[:kept])
-            with pytest.raises(ValueError, match=r"Expected .*cut"):
-                Recording.load(file)
-
-    def test_a_file_of_another_format_is_refused_by_name_or_read_right(self, tmp_path: Path, each: Format) -> None:
-        """Our netCDF files are HDF5 files too, with the same names; NumPy tells its two kinds of files by content."""
-        for other in FORMATS:
-            if other is each:
-                continue
-            folder = tmp_path / other.extensions[0]
-            folder.mkdir()
-            file = written(other, folder / f"r{other.extensions[0]}").rename(folder / f"other{each.extensions[0]}")
-            outcome = loaded_or_refused(file, write_table(folder), **OPTIONS.get(other.extensions[0], {}))
-            if isinstance(outcome, str):
-                assert f"other{each.extensions[0]}" in outcome
-            else:
-                assert_same(outcome, replace(sample(), **UNTOLD.get(other.extensions[0], {})))
-
-    def test_a_picture_is_refused_by_name(self, tmp_path: Path, each: Format) -> None:
-        Image.new("L", (40, 40)).save(tmp_path / "r.png")
-        file = (tmp_path / "r.png").rename(tmp_path / f"picture{each.extensions[0]}")
-        with pytest.raises(ValueError, match=r"Expected .* file at .*picture"):
-            Recording.load(file)
-
     def test_a_missing_package_is_named_with_its_extra(
         self, tmp_path: Path, each: Format, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -189,6 +170,8 @@ class TestEveryFormat:
                 patch.setitem(sys.modules, package, None)
                 with pytest.raises(ImportError, match=rf"Reading .* needs .*{package}.*captum-shared\[{each.extra}\]"):
                     Recording.load(file)
+                if not (each.write or each.write_spikes):
+                    continue
                 with pytest.raises(ImportError, match=rf"Writing .* needs .*{package}.*captum-shared\[{each.extra}\]"):
                     written(each, tmp_path / f"new{each.extensions[0]}")
         assert [path for path in tmp_path.iterdir() if path.stem == "new"] == []
@@ -213,6 +196,38 @@ class TestEveryFormat:
             assert extension in re.findall(r"\.\w+", study)
         simulated = simulate.split("--format")[1].split()[0].split("|")
         assert (each.extensions[0][1:] in simulated) == bool(each.write or each.write_spikes)
+
+
+@pytest.mark.parametrize("each", FILES, ids=lambda each: each.extensions[0])
+class TestEveryFormatOfFiles:
+    def test_a_truncated_file_is_refused_by_name(self, tmp_path: Path, each: Format) -> None:
+        (tmp_path / "whole").mkdir()
+        content = written(each, tmp_path / "whole" / f"r{each.extensions[0]}").read_bytes()
+        file = tmp_path / f"cut{each.extensions[0]}"
+        for kept in cuts(content):
+            file.write_bytes(content[:kept])
+            with pytest.raises(ValueError, match=r"Expected .*cut"):
+                Recording.load(file)
+
+    def test_a_file_of_another_format_is_refused_by_name_or_read_right(self, tmp_path: Path, each: Format) -> None:
+        """Our netCDF files are HDF5 files too, with the same names; NumPy tells its two kinds of files by content."""
+        for other in FILES:
+            if other is each:
+                continue
+            folder = tmp_path / other.extensions[0]
+            folder.mkdir()
+            file = written(other, folder / f"r{other.extensions[0]}").rename(folder / f"other{each.extensions[0]}")
+            outcome = loaded_or_refused(file, write_table(folder), **OPTIONS.get(other.extensions[0], {}))
+            if isinstance(outcome, str):
+                assert f"other{each.extensions[0]}" in outcome
+            else:
+                assert_same(outcome, replace(sample(), **UNTOLD.get(other.extensions[0], {})))
+
+    def test_a_picture_is_refused_by_name(self, tmp_path: Path, each: Format) -> None:
+        Image.new("L", (40, 40)).save(tmp_path / "r.png")
+        file = (tmp_path / "r.png").rename(tmp_path / f"picture{each.extensions[0]}")
+        with pytest.raises(ValueError, match=r"Expected .* file at .*picture"):
+            Recording.load(file)
 
 
 @EVERY_WRITTEN
@@ -296,13 +311,14 @@ def test_a_failing_writer_leaves_the_old_file(tmp_path: Path, each: Format, monk
 
 def test_the_formats_there_are() -> None:
     """The table promises at least these: a record that is lost would take its tests with it."""
-    promised = {".nc", ".netcdf", ".npz", ".npy", ".csv", ".parquet", ".h5", ".hdf5", ".nwb"}
+    promised = {".nc", ".netcdf", ".npz", ".npy", ".csv", ".parquet", ".h5", ".hdf5", ".nwb", ".zarr"}
     names = [extension for each in FORMATS for extension in each.extensions]
     assert promised <= set(names)
     assert len(names) == len(set(names))
     first = {each.extensions[0]: each for each in FORMATS}
     assert {name for name in first if first[name].write} >= {".nc", ".npz", ".csv", ".parquet", ".h5"}
     assert {name for name in first if first[name].write and first[name].halves} >= {".nc", ".npz", ".h5"}
+    assert {name for name in first if first[name].list_neurons} >= {".nc", ".h5", ".parquet", ".zarr"}
     assert first[".nwb"].write_spikes
 
 
@@ -327,7 +343,7 @@ def test_without_the_extras_csv_and_numpy_work(tmp_path: Path) -> None:
     script = f"""
 import sys
 import numpy as np
-sys.modules.update(dict.fromkeys(("xarray", "h5netcdf", "h5py", "pyarrow", "pynwb")))
+sys.modules.update(dict.fromkeys(("xarray", "h5netcdf", "h5py", "pyarrow", "pynwb", "zarr")))
 from captum_shared.recordings import Recording
 recording = Recording(np.eye(2)[None], ("7", "007"), ("a", "b"), ("A", "B"), ("", ""), ("", ""))
 for file in (r"{tmp_path}/r.csv", r"{tmp_path}/r.npz"):

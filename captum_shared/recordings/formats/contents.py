@@ -32,6 +32,23 @@ def along(*axes: str, name: str | None = None) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Neurons:
+    """What a file knows of its neurons, besides their responses.
+
+    Attributes:
+        neuron_names: one per neuron.
+        regions: one per neuron, ``""`` where unknown.
+        subjects: one per neuron, ``""`` where unknown.
+        reliability: one per neuron, as in :class:`Contents`; None: unknown.
+    """
+
+    neuron_names: tuple[str, ...]
+    regions: tuple[str, ...]
+    subjects: tuple[str, ...]
+    reliability: Float64[ndarray, " neuron"] | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Contents:
     """Mean responses, and what the file knows of images and neurons: what every reader gives and every writer takes.
 
@@ -44,6 +61,7 @@ class Contents:
         regions: one per neuron, ``""`` where unknown.
         subjects: one per neuron, ``""`` where unknown.
         halves: (2, image, neuron), means over odd and over even repetitions; None: unknown.
+        reliability: one per neuron, of the mean over phases, as it was published; None: unknown.
 
     Raises:
         ValueError: if the number of something is not that of the images or neurons of ``responses``.
@@ -61,6 +79,7 @@ class Contents:
     halves: Float64[ndarray, "half image neuron"] | None = field(
         default=None, metadata=along("half", "image", "neuron", name="halves")
     )
+    reliability: Float64[ndarray, " neuron"] | None = field(default=None, metadata=along("neuron", name="reliability"))
 
     def __post_init__(self) -> None:
         check_axes(self)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from captum_shared._reading import MOST_DEFLATED
-from captum_shared.recordings.formats.contents import Contents, Window
 from captum_shared.recordings.formats.identifiers import first_ten
+
+Result = TypeVar("Result")
 
 _DEFLATING: Final = {1, 2, 3}  # deflate, shuffle and checksum, by their numbers in HDF5
 _MOST_COMPRESSED: Final = 2**20  # of other filters, such as those of runs
@@ -23,14 +24,11 @@ _UNREAD: Final = (
 )  # of NWB files: raw data, which may be unfinished
 
 
-def read_checked(
-    read: Callable[[Path, Window], Contents], window: Window, path: Path, *, follow_links: bool
-) -> Contents:
+def read_checked(read: Callable[[Path], Result], path: Path, *, follow_links: bool) -> Result:
     """Check a file that HDF5 can open, and read it.
 
     Args:
         read: reads it.
-        window: in which it counts spikes.
         path: the file.
         follow_links: as of :func:`check_hdf5`.
 
@@ -44,7 +42,7 @@ def read_checked(
 
     if h5py.is_hdf5(path):
         check_hdf5(path, follow_links=follow_links)
-    return read(path, window)
+    return read(path)
 
 
 def check_hdf5(path: Path, *, follow_links: bool = False) -> None:

@@ -187,6 +187,22 @@ def identified_files(
     )
 
 
+def relative_name(file: Path, folder: Path) -> str:
+    """Name a file as it is seen from a folder.
+
+    Args:
+        file: the file, which need not exist.
+        folder: where it is named.
+
+    Returns:
+        The name, as both are written; absolute where there is no way from one to the other (other drives).
+    """
+    try:
+        return Path(os.path.relpath(file, folder)).as_posix()
+    except ValueError:
+        return file.absolute().as_posix()
+
+
 def _file(folder: Path, parts: Sequence[str], allow_outside: bool) -> Path | None:
     """The file that a name leads to, as it is written; None if it is missing, or outside and may not be."""
     path = Path(os.path.normpath(folder.joinpath(*parts)))

@@ -1,4 +1,4 @@
-"""Long tables, one response a row, in CSV and Parquet files."""
+"""Long tables, one response a row, in CSV files."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from jaxtyping import Float64
 from numpy import ndarray
 
 from captum_shared.recordings.formats.contents import WINDOW, Contents, Window
-from captum_shared.recordings.formats.csv_files import check_columns, read_csv, write_csv
+from captum_shared.recordings.formats.csv_files import read_csv, write_csv
 from captum_shared.recordings.formats.cut_short import check_complete, check_not_doubled
-from captum_shared.recordings.formats.identifiers import as_text
 from captum_shared.recordings.formats.presentations import Presentations, check_once, one_each
 
-_REQUIRED = ("stimulus_id", "neuroid_id", "response")
-_OPTIONAL = ("repetition", "phase", "region", "subject", "category", "filename")
+REQUIRED = ("stimulus_id", "neuroid_id", "response")
+OPTIONAL = ("repetition", "phase", "region", "subject", "category", "filename")
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 
 
@@ -49,45 +48,12 @@ def read_long_csv(path: Path, window: Window = WINDOW) -> Contents:
         ...     read_long_csv(Path(folder, "a.csv")).responses
         array([[[1.5]]])
     """
-    table = read_csv(path, _REQUIRED, _OPTIONAL)
-    responses = _parsed(table["response"], path)
-    rows = _told_apart(table, responses, path)
-    presentations = _presentations(table, rows, responses)
+    table = read_csv(path, REQUIRED, OPTIONAL)
+    responses = parsed_numbers(table["response"], path)
+    rows = told_apart(table, responses, path)
+    presentations = to_presentations(table, rows, responses)
     check_complete(rows, path)
     return presentations.averaged()
-
-
-def read_parquet(path: Path, window: Window = WINDOW) -> Contents:
-    """Read a Parquet file with the columns of :func:`read_long_csv`, some of which pandas may call its index.
-
-    Args:
-        path: the file.
-        window: not used, as there are no spikes.
-
-    Returns:
-        The means over repetitions, as there.
-
-    Raises:
-        ImportError: without pyarrow.
-        ValueError: as there, with the number of the row, counted from 1, instead of the line.
-    """
-    from pyarrow import parquet
-
-    names = parquet.read_schema(path).names
-    check_columns(names, _REQUIRED, _OPTIONAL, f"in {path}")
-    columns = [name for name in (*_REQUIRED, *_OPTIONAL) if name in names]
-    stored = parquet.read_table(path, columns=columns, partitioning=None, page_checksum_verification=True)
-    table = stored.to_pandas(ignore_metadata=True)
-    if not len(table):
-        raise ValueError(f"Expected at least one row in {path}, got none: export it again.")
-    text = pd.DataFrame(
-        {name: as_text(table[name], f"{name} in {path}") for name in columns if name != "response"}, dtype=object
-    )
-    text.index += 1
-    numeric = pd.api.types.is_numeric_dtype(table["response"])
-    cells = table["response"].set_axis(text.index)
-    responses = cells.to_numpy(np.float64, na_value=np.nan) if numeric else _parsed(cells, path)
-    return _presentations(text, _told_apart(text, responses, path), responses).averaged()
 
 
 def write_long_csv(path: Path, contents: Contents) -> None:
@@ -97,24 +63,22 @@ def write_long_csv(path: Path, contents: Contents) -> None:
         path: the file.
         contents: what to write; halves are left out, as a table of means has no column for them.
     """
-    write_csv(_long(contents), path)
+    write_csv(long_rows(contents), path)
 
 
-def write_parquet(path: Path, contents: Contents) -> None:
-    """Write a Parquet file that :func:`read_parquet` reads back to the last bit.
+def parsed_numbers(cells: pd.Series, path: Path) -> Float64[ndarray, " row"]:
+    """Make numbers out of text.
 
     Args:
-        path: the file.
-        contents: what to write; halves are left out, as a table of means has no column for them.
+        cells: of the column of responses; the index of a cell is its line.
+        path: the file they are from, for messages.
+
+    Returns:
+        The numbers, NaN where a cell is empty or says so.
 
     Raises:
-        ImportError: without pyarrow.
+        ValueError: if a cell is no number, with its line.
     """
-    _long(contents).to_parquet(path, engine="pyarrow", index=False, write_page_checksum=True)
-
-
-def _parsed(cells: pd.Series, path: Path) -> Float64[ndarray, " row"]:
-    """Numbers out of text; the index of a cell is its line."""
     numbers = np.empty(len(cells))
     for position, (line, cell) in enumerate(cells.items()):
         text = str(cell).strip()
@@ -128,8 +92,20 @@ def _parsed(cells: pd.Series, path: Path) -> Float64[ndarray, " row"]:
     return numbers
 
 
-def _told_apart(table: pd.DataFrame, responses: Float64[ndarray, " row"], path: Path) -> pd.DataFrame:
-    """What tells the rows apart; repetitions without a number are counted in the order of the rows."""
+def told_apart(table: pd.DataFrame, responses: Float64[ndarray, " row"], path: Path) -> pd.DataFrame:
+    """Name what tells the rows of a table apart.
+
+    Args:
+        table: one response a row, all else as text.
+        responses: one for each row.
+        path: the file they are from, for messages.
+
+    Returns:
+        Their phase, image, repetition and neuron; repetitions without a number are counted in the order of the rows.
+
+    Raises:
+        ValueError: if the table was joined with itself.
+    """
     rows = table[[name for name in ("phase", "stimulus_id", "repetition", "neuroid_id") if name in table]]
     if "repetition" in rows:
         return rows
@@ -138,8 +114,20 @@ def _told_apart(table: pd.DataFrame, responses: Float64[ndarray, " row"], path: 
     return counted
 
 
-def _presentations(table: pd.DataFrame, rows: pd.DataFrame, responses: Float64[ndarray, " row"]) -> Presentations:
-    """Rows of one image, phase and repetition become one presentation."""
+def to_presentations(table: pd.DataFrame, rows: pd.DataFrame, responses: Float64[ndarray, " row"]) -> Presentations:
+    """Turn the rows of one image, phase and repetition into one presentation.
+
+    Args:
+        table: one response a row, all else as text.
+        rows: what tells them apart.
+        responses: one for each row.
+
+    Returns:
+        The presentations in the order of their first row, the neurons in that of theirs.
+
+    Raises:
+        ValueError: if a row is there twice, or an image or a neuron has two descriptions.
+    """
     neuron, names = pd.factorize(table["neuroid_id"])
     check_once(rows)
     shown = [name for name in rows if name != "neuroid_id"]
@@ -172,7 +160,15 @@ def _presentations(table: pd.DataFrame, rows: pd.DataFrame, responses: Float64[n
     )
 
 
-def _long(contents: Contents) -> pd.DataFrame:
+def long_rows(contents: Contents) -> pd.DataFrame:
+    """Write one response a row.
+
+    Args:
+        contents: halves are left out, as a table of means has no column for them.
+
+    Returns:
+        The table, image by image in every phase.
+    """
     phase, image, neuron = (axis.ravel() for axis in np.indices(contents.responses.shape))
     columns = {
         "stimulus_id": (contents.stimulus_ids, image),

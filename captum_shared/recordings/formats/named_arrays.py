@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 from numpy import ndarray
 
-from captum_shared.recordings.formats.contents import Contents, attributes
-from captum_shared.recordings.formats.identifiers import as_text, first_ten, meant
+from captum_shared.recordings.formats.contents import Contents, Neurons, attributes
+from captum_shared.recordings.formats.identifiers import Choice, as_text, chosen_positions, first_ten, meant
 
 NAMES: dict[str, str] = {each.name: each.metadata["name"] for each in fields(Contents)}
 """What files call each attribute of their contents."""
@@ -20,14 +20,17 @@ NAMES: dict[str, str] = {each.name: each.metadata["name"] for each in fields(Con
 AXES: dict[str, tuple[str, ...]] = {each.metadata["name"]: each.metadata["axes"] for each in fields(Contents)}
 """The axes of each array, by the name that files have for it."""
 
+_NUMBERS = ("responses", "halves", "reliability")
+_PART = 2**17  # numbers in double precision in a part of a file: a megabyte
+
 
 def from_arrays(arrays: Mapping[str, Any], path: Path, *, required: Sequence[str]) -> Contents:
     """Read named arrays.
 
     Args:
         arrays: ``responses`` (image, neuron) or (phase, image, neuron), and any of ``stimulus_id``, ``category``,
-            ``filename`` (one per image), ``neuroid_id``, ``region``, ``subject`` (one per neuron) and ``halves``
-            (2, image, neuron). The values of others may be None.
+            ``filename`` (one per image), ``neuroid_id``, ``region``, ``subject``, ``reliability`` (one per neuron) and
+            ``halves`` (2, image, neuron). The values of others may be None.
         path: the file they are from, for messages.
         required: names that have to be there.
 
@@ -59,10 +62,88 @@ def from_arrays(arrays: Mapping[str, Any], path: Path, *, required: Sequence[str
     text = {
         attribute: as_text(np.atleast_1d(arrays[name]), f"{name} in {path}")
         for attribute, name in NAMES.items()
-        if name in arrays and len(AXES[name]) == 1
+        if name in arrays and name not in _NUMBERS
     }
-    halves = as_numbers(arrays["halves"], f"halves in {path}") if "halves" in arrays else None
-    return Contents(**{**unknown, **text, "responses": responses, "halves": halves})
+    numbers = {
+        name: as_numbers(arrays[name], f"{name} in {path}") for name in ("halves", "reliability") if name in arrays
+    }
+    return Contents(**{**unknown, **text, **numbers, "responses": responses})
+
+
+def list_neurons(arrays: Mapping[str, Any], path: Path) -> Neurons:
+    """List the neurons of named arrays.
+
+    Args:
+        arrays: as of :func:`from_arrays`; those with more than one axis may still be in the file.
+        path: the file they are from, for messages.
+
+    Returns:
+        What is known of the neurons; those without names are called ``"0"``, ``"1"``, ...
+
+    Raises:
+        ValueError: if an array is missing or unknown.
+    """
+    _check_names([*arrays], path, ["responses"])
+    unknown = {
+        "neuron_names": tuple(str(index) for index in range(arrays["responses"].shape[-1])),
+        "regions": ("",) * arrays["responses"].shape[-1],
+        "subjects": ("",) * arrays["responses"].shape[-1],
+    }
+    text = {
+        attribute: as_text(np.atleast_1d(arrays[NAMES[attribute]][()]), f"{NAMES[attribute]} in {path}")
+        for attribute in unknown
+        if NAMES[attribute] in arrays
+    }
+    reliability = as_numbers(arrays["reliability"], f"reliability in {path}") if "reliability" in arrays else None
+    return Neurons(**{**unknown, **text}, reliability=reliability)
+
+
+def some_neurons(arrays: Mapping[str, Any], path: Path, neurons: Choice) -> dict[str, Any]:
+    """Read the responses of some neurons only.
+
+    Args:
+        arrays: as of :func:`from_arrays`, still in the file; all that goes along neurons has them on the last axis.
+        path: the file they are from, for messages.
+        neurons: which ones: a mask, positions or names.
+
+    Returns:
+        The arrays of these neurons.
+
+    Raises:
+        ValueError: if one does not exist, or an array is missing or unknown.
+
+    Example:
+        >>> some_neurons({"responses": np.array([[1.0, 2.0]]), "region": np.array(["V4", "IT"])}, Path("a.h5"), [1])
+        {'neuroid_id': array(['1'], dtype=object), 'responses': array([[2.]]), 'region': array(['IT'], dtype='<U2')}
+    """
+    names = list_neurons(arrays, path).neuron_names
+    positions = chosen_positions(neurons, names, "neuron")
+    arrays = {"neuroid_id": np.array(names, dtype=object), **arrays}
+    return {
+        name: array[()] if "neuron" not in AXES.get(name, ()) else last_axis(array, positions)
+        for name, array in arrays.items()
+    }
+
+
+def last_axis(array: Any, positions: Int[ndarray, " chosen"]) -> ndarray:
+    """Read some positions of the last axis, in the order asked for, in as few parts as they lie in.
+
+    Args:
+        array: a dataset of HDF5, or any array.
+        positions: distinct.
+
+    Returns:
+        Their values.
+
+    Example:
+        >>> last_axis(np.array([10, 11, 12, 13]), np.array([3, 0, 2]))
+        array([13, 10, 12])
+    """
+    order = np.argsort(positions)
+    runs = np.split(positions[order], np.flatnonzero(np.diff(positions[order]) > 1) + 1)
+    parts = [np.asarray(array[..., run[0] : run[-1] + 1]) for run in runs]
+    values: ndarray = np.concatenate(parts, axis=-1)[..., np.argsort(order)]
+    return values
 
 
 def to_arrays(contents: Contents) -> dict[str, Float64[ndarray, "..."] | tuple[str, ...]]:
@@ -75,6 +156,23 @@ def to_arrays(contents: Contents) -> dict[str, Float64[ndarray, "..."] | tuple[s
         Arrays and tuples of text by name; what is unknown is left out.
     """
     return {NAMES[attribute]: value for attribute, value in attributes(contents).items() if value is not None}
+
+
+def chunks(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """How numbers are cut into parts of a megabyte at most, so that some neurons can be read without the others.
+
+    Args:
+        shape: of the array; neurons are its last axis.
+
+    Returns:
+        The shape of a part: all images of as many neurons as fit.
+
+    Example:
+        >>> chunks((2, 20_000, 1000)), chunks((3,))
+        ((1, 20000, 6), (3,))
+    """
+    images = min(shape[-2], _PART) if len(shape) > 1 else 1
+    return (*(1 for _ in shape[:-2]), *((images,) if len(shape) > 1 else ()), max(1, min(shape[-1], _PART // images)))
 
 
 def as_numbers(array: Any, where: str) -> Float64[ndarray, "..."]:

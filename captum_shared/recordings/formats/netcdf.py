@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
-from captum_shared.recordings.formats.contents import WINDOW, Contents, Window
-from captum_shared.recordings.formats.identifiers import as_text
-from captum_shared.recordings.formats.named_arrays import AXES, as_numbers, from_arrays, to_arrays
+from captum_shared.recordings.formats.contents import WINDOW, Contents, Neurons, Window
+from captum_shared.recordings.formats.identifiers import Choice, as_text, chosen_positions
+from captum_shared.recordings.formats.named_arrays import AXES, as_numbers, chunks, from_arrays, to_arrays
 from captum_shared.recordings.formats.presentations import Presentations
 
 _FORMAT = "captum_shared_recording"
@@ -28,7 +30,7 @@ _NAMES = {  # of the coordinates of an assembly, the older ones last
 }
 
 
-def read_netcdf(path: Path, window: Window = WINDOW) -> Contents:
+def read_netcdf(path: Path, window: Window = WINDOW, neurons: Choice | None = None) -> Contents:
     """Read an assembly, or what :func:`write_netcdf` wrote.
 
     An assembly is one array of numbers with the dimensions ``presentation`` and ``neuroid``, in any order, and
@@ -40,6 +42,7 @@ def read_netcdf(path: Path, window: Window = WINDOW) -> Contents:
     Args:
         path: a netCDF-4 file.
         window: not used, as there are no spikes.
+        neurons: a mask, positions or names of those to read; None: all.
 
     Returns:
         The means over repetitions.
@@ -57,6 +60,81 @@ def read_netcdf(path: Path, window: Window = WINDOW) -> Contents:
         ...     read_netcdf(Path(folder, "a.nc")).responses.tolist()
         [[[2.0], [2.0]]]
     """
+    with _dataset(path) as file:
+        return from_dataset(file, path, neurons)
+
+
+def list_netcdf(path: Path) -> Neurons:
+    """List the neurons of a file that :func:`read_netcdf` reads, without their responses.
+
+    Args:
+        path: the file.
+
+    Returns:
+        What it knows of them.
+
+    Raises:
+        ImportError: without xarray or h5netcdf.
+        ValueError: if it is damaged, of netCDF-3, or has other dimensions.
+    """
+    with _dataset(path) as file:
+        return neurons_of(file, path)
+
+
+def from_dataset(file: Any, path: Path, neurons: Choice | None = None) -> Contents:
+    """Read a dataset of xarray: an assembly, or one of our own.
+
+    Args:
+        file: the dataset, still in the file.
+        path: the file, for messages.
+        neurons: which ones to read; None: all.
+
+    Returns:
+        The means over repetitions.
+
+    Raises:
+        ValueError: as :func:`read_netcdf`.
+    """
+    if neurons is not None:
+        names = neurons_of(file, path).neuron_names
+        file = file.assign_coords(neuroid_id=("neuroid", np.array(names, dtype=object)))
+        file = file.isel(neuroid=chosen_positions(neurons, names, "neuron"))
+    dataset = file.load()
+    if not _is_own(dataset, path):
+        return _presentations(dataset, path).averaged()
+    own = {str(name): variable for name, variable in dataset.variables.items() if name not in dataset.dims}
+    arrays = {name: _in_order(name, variable, path) if name in AXES else None for name, variable in own.items()}
+    return from_arrays(arrays, path, required=["responses", "stimulus_id"])
+
+
+def neurons_of(dataset: Any, path: Path) -> Neurons:
+    """List the neurons of a dataset of xarray, without their responses.
+
+    Args:
+        dataset: an assembly, or one of our own.
+        path: the file, for messages.
+
+    Returns:
+        What it knows of them; those without names are called ``"0"``, ``"1"``, ...
+
+    Raises:
+        ValueError: if it has other dimensions.
+    """
+    if not _is_own(dataset, path):
+        _assembly(dataset, path)
+    n_neurons = dataset.sizes.get("neuroid", 0)
+    text = {name: _text(dataset, name, "neuroid", path) for name in ("neuroid_id", "region", "subject")}
+    reliability = dataset.variables.get("reliability")
+    return Neurons(
+        neuron_names=text["neuroid_id"] or tuple(str(index) for index in range(n_neurons)),
+        regions=text["region"] or ("",) * n_neurons,
+        subjects=text["subject"] or ("",) * n_neurons,
+        reliability=None if reliability is None else as_numbers(reliability.values, f"reliability in {path}"),
+    )
+
+
+@contextmanager
+def _dataset(path: Path) -> Iterator[Any]:
     import xarray
 
     with path.open("rb") as file:
@@ -65,17 +143,15 @@ def read_netcdf(path: Path, window: Window = WINDOW) -> Contents:
                 f"Expected a netCDF-4 file at {path}, got the classic format, netCDF-3: convert it with "
                 "'nccopy -k nc4', or write it with to_netcdf(path, engine='h5netcdf')."
             )
-    with xarray.open_dataset(path, engine="h5netcdf", decode_times=False, decode_timedelta=False) as file:
-        dataset = file.load()
-    if _FORMAT not in dataset.attrs:
-        return _presentations(dataset, path).averaged()
-    if dataset.attrs[_FORMAT] != _VERSION:
-        raise ValueError(
-            f"Expected version {_VERSION} of the format in {path}, got {dataset.attrs[_FORMAT]}: update captum-shared."
-        )
-    own = {str(name): variable for name, variable in dataset.variables.items() if name not in dataset.dims}
-    arrays = {name: _in_order(name, variable, path) if name in AXES else None for name, variable in own.items()}
-    return from_arrays(arrays, path, required=["responses", "stimulus_id"])
+    with xarray.open_dataset(path, engine="h5netcdf", decode_times=False, decode_timedelta=False) as dataset:
+        yield dataset
+
+
+def _is_own(dataset: Any, path: Path) -> bool:
+    version = dataset.attrs.get(_FORMAT)
+    if version is not None and version != _VERSION:
+        raise ValueError(f"Expected version {_VERSION} of the format in {path}, got {version}: update captum-shared.")
+    return version is not None
 
 
 def write_netcdf(path: Path, contents: Contents) -> None:
@@ -98,7 +174,8 @@ def write_netcdf(path: Path, contents: Contents) -> None:
         else:
             arrays[name] = (dimensions, value)
     dataset = xarray.Dataset(arrays, coordinates, {_FORMAT: _VERSION})
-    dataset.to_netcdf(path, engine="h5netcdf", encoding={name: {"fletcher32": True} for name in arrays})
+    encoding = {name: {"fletcher32": True, "chunksizes": chunks(value.shape)} for name, (_, value) in arrays.items()}
+    dataset.to_netcdf(path, engine="h5netcdf", encoding=encoding)
 
 
 def _in_order(name: str, variable: Any, path: Path) -> ndarray:
@@ -117,15 +194,12 @@ def _in_order(name: str, variable: Any, path: Path) -> ndarray:
 
 def _presentations(dataset: Any, path: Path) -> Presentations:
     responses = as_numbers(_assembly(dataset, path).values, f"the assembly in {path}")
-    n_neurons = responses.shape[1]
+    neurons = neurons_of(dataset, path)
 
-    def text(name: str, axis: str) -> tuple[str, ...] | None:
-        for coordinate in _NAMES[name]:
-            if coordinate in dataset.variables and dataset[coordinate].dims == (axis,):
-                return as_text(dataset[coordinate].values, f"{coordinate} in {path}")
-        return None
+    def text(name: str) -> tuple[str, ...] | None:
+        return _text(dataset, name, "presentation", path)
 
-    stimulus_ids = text("stimulus_id", "presentation")
+    stimulus_ids = text("stimulus_id")
     if stimulus_ids is None:
         raise ValueError(
             f"Expected the coordinate stimulus_id along presentation in {path}, got "
@@ -134,14 +208,21 @@ def _presentations(dataset: Any, path: Path) -> Presentations:
     return Presentations(
         responses=responses,
         stimulus_ids=stimulus_ids,
-        neuron_names=text("neuroid_id", "neuroid") or tuple(str(index) for index in range(n_neurons)),
-        regions=text("region", "neuroid") or ("",) * n_neurons,
-        subjects=text("subject", "neuroid") or ("",) * n_neurons,
-        phases=text("phase", "presentation"),
-        repetitions=text("repetition", "presentation"),
-        categories=text("category", "presentation"),
-        filenames=text("filename", "presentation"),
+        neuron_names=neurons.neuron_names,
+        regions=neurons.regions,
+        subjects=neurons.subjects,
+        phases=text("phase"),
+        repetitions=text("repetition"),
+        categories=text("category"),
+        filenames=text("filename"),
     )
+
+
+def _text(dataset: Any, name: str, axis: str, path: Path) -> tuple[str, ...] | None:
+    for coordinate in _NAMES[name]:
+        if coordinate in dataset.variables and dataset[coordinate].dims == (axis,):
+            return as_text(dataset[coordinate].values, f"{coordinate} in {path}")
+    return None
 
 
 def _assembly(dataset: Any, path: Path) -> Any:
