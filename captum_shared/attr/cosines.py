@@ -44,7 +44,7 @@ def shared_weights(
         >>> shared_weights(v, v, torch.tensor([[1.0, -1.0]]), excitatory=True)
         tensor([[0.3600, 0.0000]])
     """
-    image, reference = _weighted(weight, image_features), _weighted(weight, reference_features)
+    image, reference = weighted(weight, image_features), weighted(weight, reference_features)
     shared = image.clamp(min=0) * reference.clamp(min=0) if excitatory else image * reference
     return shared.to(_dtype_of(image_features, reference_features, weight))
 
@@ -104,7 +104,7 @@ def pairwise_similarity(
         tensor([[1., 0.],
                 [0., 1.]])
     """
-    cosines = _weighted(weight[None], image_features) @ _weighted(weight[None], reference_features).mT
+    cosines = weighted(weight[None], image_features) @ weighted(weight[None], reference_features).mT
     return cosines.to(_dtype_of(image_features, reference_features, weight))
 
 
@@ -142,8 +142,22 @@ def wide(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.device.type == "mps" else tensor.double()
 
 
-def _weighted(weight: Tensor, features: Tensor) -> Tensor:
-    """Vectors w v of length 1: neither the unit of the weights nor that of the features has an effect."""
+def weighted(
+    weight: Float[Tensor, "#row feature"], features: Float[Tensor, "row feature"]
+) -> Float[Tensor, "row feature"]:
+    """Return vectors w v of length 1: neither the unit of the weights nor that of the features has an effect.
+
+    Args:
+        weight: readout weights w.
+        features: centred features v.
+
+    Returns:
+        The vectors in :func:`wide` precision; zeros where the neuron uses nothing of an image.
+
+    Example:
+        >>> weighted(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 2.0]]))
+        tensor([[0.6000, 0.8000]], dtype=torch.float64)
+    """
     return _unit(rescaled(wide(weight)) * rescaled(wide(features)))
 
 

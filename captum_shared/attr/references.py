@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, final
+from typing import final
 
 import torch
 from jaxtyping import Float, Int
@@ -12,12 +12,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from captum_shared.attr._captum import TargetType
-from captum_shared.attr.cosines import pairwise_similarity, wide
+from captum_shared.attr.blocks import FeatureBlocks, LazyArray
+from captum_shared.attr.cosines import wide
+from captum_shared.attr.ranking import Ranking, References
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.inputs import check_is_tensor, inputs_told
-
-_AT_ONCE: Final = 2**24
-"""Numbers in memory at once, of features or of similarities: 128 MiB in float64."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +81,13 @@ class ReferenceBank:
         _check_drivers(len(images), driver_fraction)
         self._batch_size = batch_size
         self.similarity = similarity
-        features = self._features_of(images, 1, progress=progress)
-        self._keep(features, responses, driver_fraction)
+        self._keep(self._features_of(images, 1, progress=progress), responses, driver_fraction)
 
     @classmethod
     def from_features(
         cls,
         similarity: NeuronSimilarity,
-        features: Float[Tensor, "reference feature"],
+        features: Float[Tensor, "reference feature"] | LazyArray,
         *,
         responses: Tensor | ndarray | None = None,
         driver_fraction: float = 0.25,
@@ -98,7 +96,9 @@ class ReferenceBank:
 
         Args:
             similarity: encoder and readout.
-            features: what the encoder makes of the images of the preferred category, not centred.
+            features: what the encoder makes of the images of the preferred category, not centred, (reference,
+                feature): a tensor, or an array that is read as it is sliced (a NumPy array or memory map, a zarr
+                array, an HDF5 dataset), of which only a block is in memory at any time.
             responses: as in the constructor.
             driver_fraction: as in the constructor.
 
@@ -106,7 +106,9 @@ class ReferenceBank:
             The bank that the constructor builds from the images.
 
         Raises:
-            ValueError: as the constructor, or if the features do not fit the readout or are not finite.
+            TypeError: if the features are not floating-point numbers.
+            ValueError: as the constructor, or if the features do not fit the readout or are not finite, which of an
+                array is told when it is read.
 
         Example:
             >>> from torch import nn
@@ -117,10 +119,11 @@ class ReferenceBank:
             >>> bank.search_features(torch.tensor([[1.0, 0.0]]), target=0)
             Match(indices=tensor([[2]]), similarities=tensor([[1.]]))
         """
-        _check_drivers(len(features), driver_fraction)
         bank = cls.__new__(cls)
         bank.similarity = similarity
-        bank._keep(similarity.checked(features), responses, driver_fraction)
+        bank._keep(
+            similarity.checked(features) if isinstance(features, Tensor) else features, responses, driver_fraction
+        )
         return bank
 
     def drivers(self, neuron: int) -> Int[Tensor, " driver"]:
@@ -137,7 +140,7 @@ class ReferenceBank:
     def search(self, images: Float[Tensor, "image ..."], target: TargetType = None, top_k: int = 1) -> Match:
         """Find each image's references: the drivers of its neuron with the highest neuron-specific similarity.
 
-        The search is exact: every driver is compared.
+        The search is exact: every driver is compared, and similarities are ranked as in float64.
 
         Args:
             images: the images to explain.
@@ -150,16 +153,19 @@ class ReferenceBank:
         Raises:
             ValueError: if ``top_k`` is not between 1 and the number of drivers, or there are no images.
         """
-        neurons = self._searched(len(images), target, top_k)
-        features = self._features_of(images, 0, progress=False)
-        return self._best(features, neurons, top_k)
+        self._check_search(images, top_k)
+        neurons = self.similarity.neurons(len(images), target)[:, None]
+        match = self._match(self._features_of(images, 0, progress=False), neurons, top_k)
+        return Match(match.indices[:, 0], match.similarities[:, 0])
 
     def search_all(
         self, images: Float[Tensor, "image ..."], neurons: list[int] | list[str] | None = None, top_k: int = 1
     ) -> Match:
         """Find each image's references for each of many neurons, as :meth:`search` finds them for one.
 
-        Features are computed once for all neurons, and compared with blocks of references as products of matrices.
+        Features are computed once for all neurons, and compared with a block of references after the other, as products
+        of matrices: in memory are a block and what it is compared to (about 300 MB at 512 features), besides what is
+        returned, the features of the images and the responses.
 
         Args:
             images: the images to explain.
@@ -184,12 +190,9 @@ class ReferenceBank:
         several = list(range(self.similarity.readout.n_neurons)) if neurons is None else neurons
         if len(several) == 0:
             raise ValueError("Expected at least one neuron to find references for, but got none.")
-        chosen = self._searched(len(several), several, top_k)
-        check_is_tensor(images)
-        _check_some(len(images))
-        features = self._features_of(images, 0, progress=False)
-        ranked = [self._ranked(features, neuron, top_k) for neuron in chosen.tolist()]
-        return Match(*(torch.stack(part, 1) for part in zip(*ranked, strict=True)))
+        self._check_search(images, top_k)
+        chosen = self.similarity.neurons(len(several), several).expand(len(images), -1)
+        return self._match(self._features_of(images, 0, progress=False), chosen, top_k)
 
     def search_features(
         self, features: Float[Tensor, "image feature"], target: TargetType = None, top_k: int = 1
@@ -207,29 +210,42 @@ class ReferenceBank:
         Raises:
             ValueError: as :meth:`search`, or if the features do not fit the readout or are not finite.
         """
-        neurons = self._searched(len(features), target, top_k)
-        return self._best(self.similarity.checked(features), neurons, top_k)
+        self._check_search(features, top_k)
+        neurons = self.similarity.neurons(len(features), target)[:, None]
+        match = self._match(self.similarity.checked(features), neurons, top_k)
+        return Match(match.indices[:, 0], match.similarities[:, 0])
 
     @torch.no_grad()
-    def _keep(self, features: Tensor, responses: Tensor | ndarray | None, driver_fraction: float) -> None:
-        predicted: Tensor = self.similarity.readout(features)
-        if responses is not None:
-            recorded = torch.as_tensor(responses).to(predicted)
-            _check_responses(recorded, predicted)
-            predicted = torch.where(recorded.isnan(), predicted, recorded)
-        self._features = features.detach()
-        self.responses: Float[Tensor, "reference neuron"] = predicted
-        self._n_drivers = max(1, round(driver_fraction * len(features)))
+    def _keep(self, features: Tensor | LazyArray, responses: Tensor | ndarray | None, driver_fraction: float) -> None:
+        readout = self.similarity.readout
+        self._features = FeatureBlocks(features, readout.n_features, readout.weight.device)
+        _check_drivers(len(self._features), driver_fraction)
+        self._n_drivers = max(1, round(driver_fraction * len(self._features)))
+        self.responses: Float[Tensor, "reference neuron"] = self._known(responses)
 
-    def _searched(self, n_images: int, target: TargetType, top_k: int) -> Int[Tensor, " image"]:
-        """The neuron of each image, after a check that there are images and drivers enough."""
+    def _known(self, responses: Tensor | ndarray | None) -> Float[Tensor, "reference neuron"]:
+        """Recorded responses, and predicted ones in place of those that are missing."""
+        readout, shape = self.similarity.readout, (len(self._features), self.similarity.readout.n_neurons)
+        dtype = torch.promote_types(self._features.dtype, readout.weight.dtype)
+        known = torch.full(shape, torch.nan) if responses is None else torch.as_tensor(responses)
+        known = known.to(self._features.device, dtype, copy=True)
+        _check_responses(known, shape)
+        if bool(known.isnan().any()):
+            for first, block in self._features:
+                own = known[first : first + len(block)]
+                own.copy_(torch.where(own.isnan(), readout(block), own))
+        return known
+
+    def _check_search(self, inputs: object, top_k: int) -> None:
+        """Raise unless there are inputs to find references for, and drivers enough."""
+        check_is_tensor(inputs)
+        if isinstance(inputs, Tensor) and len(inputs) == 0:
+            raise ValueError("Expected at least one image to find a reference for, but the batch is empty.")
         if not 1 <= top_k <= self._n_drivers:
             raise ValueError(
                 f"top_k must be between 1 and the number of drivers ({self._n_drivers}), but is {top_k}. For more, "
                 "raise driver_fraction or add images to the bank."
             )
-        _check_some(n_images)
-        return self.similarity.neurons(n_images, target)
 
     @torch.no_grad()
     def _features_of(self, images: Tensor, side: int, *, progress: bool) -> Tensor:
@@ -238,42 +254,41 @@ class ReferenceBank:
         with self.similarity.own() as own, inputs_told(own.encoders[side], images):
             return torch.cat([own.checked(own.encoders[side](batch)) for batch in batches])
 
-    def _best(self, features: Tensor, neurons: Tensor, top_k: int) -> Match:
-        indices = torch.empty(len(features), top_k, dtype=torch.long, device=features.device)
-        similarities = features.new_empty(len(features), top_k)
-        for neuron in torch.unique(neurons).tolist():
-            own = neurons == neuron
-            indices[own], similarities[own] = self._ranked(features[own], neuron, top_k)
-        return Match(indices, similarities)
-
     @torch.no_grad()
-    def _ranked(self, features: Tensor, neuron: int, top_k: int) -> tuple[Tensor, Tensor]:
-        """The best drivers of one neuron for each image, among those of one block after the other."""
-        neuron_drivers, weight = self.drivers(neuron), self.similarity.readout.weight[neuron].to(features.device)
-        images = self.similarity.centered(wide(features))
-        indices, similarities = neuron_drivers.new_empty(len(images), 0), images.new_empty(len(images), 0)
-        told_apart = torch.promote_types(features.dtype, torch.float32)  # more would part equal images
-        for drivers in torch.split(neuron_drivers, max(1, _AT_ONCE // max(images.shape))):
-            references = self.similarity.centered(wide(self._features[drivers]))
-            similarities = torch.cat([similarities, pairwise_similarity(images, references, weight)], 1)
-            indices = torch.cat([indices, drivers.expand(len(images), -1)], 1)
-            best = _first_of_the_largest(similarities.to(told_apart), min(top_k, similarities.shape[1]))
-            indices, similarities = indices.gather(1, best), similarities.gather(1, best)
-        return indices, similarities.to(features.dtype)
+    def _match(self, features: Tensor, neurons: Int[Tensor, "image neuron"], top_k: int) -> Match:
+        """The best references of each image for each of its neurons, in one pass over the bank."""
+        device = self._features.device
+        searched, positions = torch.unique(neurons.to(device), return_inverse=True)
+        order = positions.flatten().argsort(stable=True)  # images of one neuron are compared together
+        images = self.similarity.centered(wide(features.to(device)))
+        weight = self.similarity.readout.weight.to(device)[searched]
+        ranking = Ranking(weight, images, positions.flatten()[order], order // neurons.shape[1], top_k)
+        mean, last = self.similarity.readout.feature_mean.to(images), self._last_drivers(searched)
+        for first, block in self._features:
+            responses = self.responses[first : first + len(block), searched]
+            drives = None if last is None else _drives(responses, first, *last)
+            ranking.add(References(first, block, mean, responses, drives))
+        rows, shape = order.argsort(), (*neurons.shape, top_k)
+        return Match(ranking.indices[rows].reshape(shape), ranking.similarities[rows].reshape(shape).to(features.dtype))
+
+    def _last_drivers(self, neurons: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The response to the weakest driver of each neuron, and its index; None where every image is a driver."""
+        n_images = len(self.responses)
+        if self._n_drivers == n_images:
+            return None
+        last = []
+        for neuron in neurons.tolist():
+            responses = self.responses[:, neuron]
+            weakest = wide(responses).kthvalue(n_images - self._n_drivers + 1).values
+            equal = (responses == weakest).nonzero()[:, 0]
+            last.append((weakest, equal[self._n_drivers - 1 - int((responses > weakest).sum())]))
+        return torch.stack([weakest for weakest, _ in last]), torch.stack([index for _, index in last])
 
 
-def _first_of_the_largest(values: Float[Tensor, "row column"], k: int) -> Int[Tensor, "row k"]:
-    """Columns of the k largest values of each row, the largest first, equal ones in their order."""
-    smallest = values.topk(k, dim=1).values[:, -1:]
-    above, equal = values > smallest, values == smallest
-    chosen = above | (equal & (equal.cumsum(1) <= k - above.sum(1, keepdim=True)))
-    columns = chosen.nonzero()[:, 1].reshape(len(values), k)
-    return columns.gather(1, values.gather(1, columns).argsort(stable=True, dim=1, descending=True))
-
-
-def _check_some(n_images: int) -> None:
-    if n_images == 0:
-        raise ValueError("Expected at least one image to find a reference for, but the batch is empty.")
+def _drives(responses: Tensor, first: int, weakest: Tensor, last: Tensor) -> Tensor:
+    """Which references of a block are drivers: as strong as the weakest, of equal ones those that come first."""
+    indices = torch.arange(first, first + len(responses), device=responses.device)
+    return (responses > weakest) | ((responses == weakest) & (indices[:, None] <= last))
 
 
 def _check_drivers(n_images: int, driver_fraction: float) -> None:
@@ -283,10 +298,10 @@ def _check_drivers(n_images: int, driver_fraction: float) -> None:
         raise ValueError(f"driver_fraction must be above 0 and at most 1, but is {driver_fraction}.")
 
 
-def _check_responses(responses: Tensor, predicted: Tensor) -> None:
-    if responses.shape != predicted.shape:
+def _check_responses(responses: Tensor, shape: tuple[int, int]) -> None:
+    if responses.shape != shape:
         raise ValueError(
-            f"responses must have the shape (reference, neuron) = {tuple(predicted.shape)}, one row an image of the "
+            f"responses must have the shape (reference, neuron) = {shape}, one row an image of the "
             f"bank and one column a neuron of the readout, but has {tuple(responses.shape)}."
         )
     if bool(torch.isinf(responses).any()):

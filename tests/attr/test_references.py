@@ -188,7 +188,7 @@ def slowly(bank: ReferenceBank, images: Tensor, neuron: int, references: Tensor)
 def test_all_neurons_are_searched_like_one_in_blocks_of_any_size(
     monkeypatch: pytest.MonkeyPatch, at_once: int, top_k: int
 ) -> None:
-    monkeypatch.setattr("captum_shared.attr.references._AT_ONCE", at_once)
+    monkeypatch.setattr("captum_shared.attr.blocks._AT_ONCE", at_once)
     similarity = NeuronSimilarity(nn.Flatten(), LinearReadout(seeded(0, 4, 6), feature_mean=seeded(1, 6).abs()))
     references, images = seeded(2, 20, 6) + 1, seeded(3, 5, 6)
     bank = ReferenceBank(similarity, references, driver_fraction=0.5)
@@ -208,7 +208,7 @@ def test_all_neurons_are_searched_like_one_in_blocks_of_any_size(
 def test_equal_references_come_in_the_order_of_the_drivers_whatever_the_blocks(
     monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    monkeypatch.setattr("captum_shared.attr.references._AT_ONCE", at_once)
+    monkeypatch.setattr("captum_shared.attr.blocks._AT_ONCE", at_once)
     similarity = NeuronSimilarity(nn.Flatten(), LinearReadout([[1.0, 1.0]]))
     references = torch.tensor([[1.0, 0.0], [3.0, 3.0], [5.0, 5.0], [4.0, 4.0], [0.0, 1.0]])
     bank = ReferenceBank(similarity, references, driver_fraction=1.0)
