@@ -182,8 +182,8 @@ class RayEngine:
         deaths[index] += 1
         if deaths[index] == _DEATHS:
             raise RuntimeError(
-                f"{_DEATHS} workers died over the same piece of work, {reprlib.repr(task)} ({_first_line(error)}): give "
-                "workers more memory, or run fewer on a machine."
+                f"{_DEATHS} workers died over the same piece of work, {reprlib.repr(task)} ({_first_line(error)}): "
+                "give workers more memory, or run fewer on a machine."
             ) from error
         waiting.extendleft((index, task) for _, index, task in reversed(member.at_hand))
 

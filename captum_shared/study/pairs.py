@@ -62,17 +62,18 @@ def choose_pairs(
     if len(outside) == 0:
         raise ValueError("Expected a response to at least one image outside the preferred category, got none.")
     ranked = outside[np.argsort(-responses[outside], kind="stable")]
-    match = bank.search_features(features[ranked], target=neuron)
-    similarities = match.similarities[:, 0].double().cpu().numpy()
-    references = np.flatnonzero(preferred)[match.indices[:, 0].cpu().numpy()]
-    n_drivers = max(settings.n_strong, round(settings.driver_fraction * len(ranked)))
-    strong, others = (
-        list(range(len(ranked)))[: settings.n_strong],
-        range(settings.n_strong, min(n_drivers, len(ranked))),
-    )
-    dissimilar = sorted(others, key=lambda rank: similarities[rank])[: settings.n_dissimilar]
-    left = [rank for rank in range(len(ranked)) if rank not in (*strong, *dissimilar)]
-    weak = left[::-1][: settings.n_weak]
+    n_drivers = min(len(ranked), max(settings.n_strong, round(settings.driver_fraction * len(ranked))))
+    asked = [
+        *range(n_drivers),
+        *range(max(n_drivers, len(ranked) - settings.n_pairs), len(ranked)),
+    ]  # and nobody in between
+    match = bank.search_features(features[ranked[asked]], target=neuron)
+    similarities = dict(zip(asked, match.similarities[:, 0].double().tolist(), strict=True))
+    references = dict(zip(asked, np.flatnonzero(preferred)[match.indices[:, 0].cpu().numpy()], strict=True))
+    strong = list(range(min(settings.n_strong, n_drivers)))
+    dissimilar = sorted(range(len(strong), n_drivers), key=similarities.__getitem__)[: settings.n_dissimilar]
+    chosen = {*strong, *dissimilar}
+    weak = [rank for rank in reversed(asked) if rank not in chosen][: settings.n_weak]
     kinds: dict[Kind, list[int]] = {"strong": strong, "dissimilar": dissimilar, "weak": weak}
     return tuple(
         ChosenPair(kind, int(ranked[rank]), int(references[rank]), float(similarities[rank]))
