@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64
 from numpy import ndarray
+from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -60,7 +61,7 @@ def image_blocks(
     Args:
         features: the encoder, with its ``preprocess`` set.
         blocks: the image files.
-        skip_bad: whether images that cannot be read are passed over.
+        skip_bad: whether images whose files are damaged, too large or no images are passed over.
         num_workers: how many processes read images ahead; 0 for none.
         progress: whether to show a progress bar.
 
@@ -68,8 +69,8 @@ def image_blocks(
         Every block, in order.
 
     Raises:
-        FileNotFoundError: if an image is missing, unless it is passed over.
-        ValueError: if an image cannot be read, likewise, or ``preprocess`` is not set.
+        FileNotFoundError: if an image is missing.
+        ValueError: if an image cannot be read, unless it is passed over, or ``preprocess`` is not set.
 
     Example:
         >>> import tempfile
@@ -115,7 +116,7 @@ def _block(
         scatter = {layer: gathering.enter_context(scatter_at(cut)) for layer, cut in zip(layers, cuts, strict=True)}
         for paths, photographs in batches:
             for index, fault in photographs.faults.items():
-                if not skip_bad:
+                if not (skip_bad and isinstance(fault, ValueError)):
                     raise fault
                 skipped[len(digests) + index] = str(fault)
             digests += photographs.digests
@@ -156,10 +157,12 @@ class BlockWork:
     Attributes:
         build: returns the encoder.
         skip_bad: as for :func:`image_blocks`.
+        max_pixels: how many pixels an image may have.
     """
 
     build: Callable[[], LatentFeatures | LayerFeatures]
     skip_bad: bool = False
+    max_pixels: int | None = field(default_factory=lambda: Image.MAX_IMAGE_PIXELS)
 
     def __call__(self) -> Callable[[tuple[int, tuple[str, ...]]], ImageBlock]:
         """Build the encoder.
@@ -167,6 +170,7 @@ class BlockWork:
         Returns:
             What computes a block of its number and paths.
         """
+        Image.MAX_IMAGE_PIXELS = self.max_pixels
         features = self.build()
 
         def work(task: tuple[int, tuple[str, ...]]) -> ImageBlock:

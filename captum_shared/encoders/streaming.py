@@ -6,6 +6,7 @@ import os
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, final
 
@@ -20,6 +21,8 @@ from captum_shared.images import set_max_pixels, to_input
 
 BATCH: Final = 32
 """How many photographs pass through a network at a time."""
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 Paths: TypeAlias = Sequence[str | os.PathLike[str]]
 
@@ -75,10 +78,10 @@ def stream(
         worker_init_fn=_left_alone if num_workers else None,
         pin_memory=pin,
     )
-    with warnings.catch_warnings():  # of forks, in which nothing but the reading of files goes on
-        warnings.simplefilter("ignore", DeprecationWarning)
-        batch = iter(loader)
-    for photographs in batch:
+    with warnings.catch_warnings(), _undisturbed():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks, in which files are read and nothing else
+        batches_read = iter(loader)
+    for photographs in batches_read:
         if isinstance(photographs, Exception):  # which, raised in a worker, would not be told as it is
             raise photographs
         yield photographs
@@ -129,6 +132,22 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put an interruption off while processes begin, which would tell of it at length."""
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _left_alone(_: int) -> None:
-    """Leave an interruption to the process that reads the stream."""
+    """Leave an interruption to the process that reads the stream, and end when that says so."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)

@@ -31,7 +31,8 @@ class Extraction:
 
     Attributes:
         dtype: of the numbers on disk: ``"float32"`` or ``"float16"``, which takes half the room and keeps three digits.
-        skip_bad: whether images that cannot be read are passed over, and noted in the store.
+        skip_bad: whether images whose files are damaged, too large or no images are passed over, and noted in the
+            store.
         num_workers: how many processes read images ahead; 0 for none. Without an engine only.
 
     Raises:
@@ -82,8 +83,8 @@ def write_features(
 
     Raises:
         BlockingIOError: if another process works on the store.
-        FileNotFoundError: if an image is missing, unless it is passed over.
-        ValueError: if an image cannot be read, likewise, or a feature is too large for float16, an image has changed
+        FileNotFoundError: if an image is missing.
+        ValueError: if an image cannot be read, unless it is passed over, a feature is too large for float16, an image has changed
             since the store was begun, or ``output`` holds something else.
 
     Example:

@@ -1,5 +1,6 @@
 from .datasets import kriegeskorte92, preference, response_modes
 from .formats.table import FORMATS
+from .listed import listed_images
 from .recording import Recording
 from .stored import StoredRecording
 
@@ -8,6 +9,7 @@ __all__ = [
     "Recording",
     "StoredRecording",
     "kriegeskorte92",
+    "listed_images",
     "preference",
     "response_modes",
 ]

@@ -55,7 +55,7 @@ class StimulusTable:
         """
         if not path.is_file():
             raise FileNotFoundError(f"Expected a table stimulus_id,filename,category, got no file at {path}.")
-        if _is_long_table(path):
+        if is_long_table(path):
             raise ValueError(
                 f"Expected a table stimulus_id,filename,category of the images at {path}, got a recording, as it has a "
                 "column neuroid_id: give the table of its images."
@@ -84,7 +84,7 @@ class StimulusTable:
         if namesake:
             candidates.append(recording.with_suffix(".csv"))
         for candidate in (*candidates, recording.with_name("stimuli.csv")):
-            if candidate.is_file() and not _is_long_table(candidate):
+            if candidate.is_file() and not is_long_table(candidate):
                 return cls.read(candidate)
         return None
 
@@ -209,6 +209,14 @@ def _untold(recording: Path) -> str:
     )
 
 
-def _is_long_table(path: Path) -> bool:
+def is_long_table(path: Path) -> bool:
+    """Tell whether a CSV file is a recording, one response a row, and no table of images.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Whether it is.
+    """
     with path.open(encoding="utf-8", errors="replace") as file:
         return "neuroid_id" in file.readline()
