@@ -8,7 +8,10 @@ import sys
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_SENTENCE = "captum-shared: stopped. What a study or a benchmark has done is kept: --resume goes on with it."
+_SENTENCE = (
+    "captum-shared: stopped. What a study, a benchmark or a store of features has done is kept: --resume goes on with "
+    "it."
+)
 
 
 def main() -> None:

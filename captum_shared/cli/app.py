@@ -54,7 +54,8 @@ def _if_full(error: Exception) -> str:
     """What to do about a full disk."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return (
-        ". Make room on the disk; what is done is kept, and --resume goes on with it."
+        ". Make room on the disk; what a study, a benchmark or a store of features has done is kept, and --resume goes "
+        "on with it."
         if full
         else ""
     )

@@ -38,9 +38,7 @@ def features(
         str | None, typer.Option(help="DEFAULT, another weights entry of torchvision, a file or a folder.")
     ] = None,
     pool: Annotated[Pool, typer.Option(help="How the positions of the layer are summarised.")] = "average",
-    images: Annotated[
-        Path | None, typer.Option(help="Folder with the images, for a CSV file or a recording.")
-    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder with the images, for a CSV file or a recording.")] = None,
     dtype: Annotated[
         Literal["float32", "float16"],
         typer.Option(help="Precision of the numbers; float16 takes half the room, and keeps three digits."),
@@ -50,7 +48,8 @@ def features(
     num_workers: Annotated[
         int | None,
         typer.Option(
-            min=0, help="Number of processes that read images ahead of the network; by default one, or none on one core."
+            min=0,
+            help="Number of processes that read images ahead of the network; by default one, or none on one core.",
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="Device to compute on, such as cpu, cuda or mps.")] = "cpu",

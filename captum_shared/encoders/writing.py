@@ -84,8 +84,8 @@ def write_features(
     Raises:
         BlockingIOError: if another process works on the store.
         FileNotFoundError: if an image is missing.
-        ValueError: if an image cannot be read, unless it is passed over, a feature is too large for float16, an image has changed
-            since the store was begun, or ``output`` holds something else.
+        ValueError: if an image cannot be read, unless it is passed over, a feature is too large for float16, an image
+            has changed since the store was begun, or ``output`` holds something else.
 
     Example:
         >>> import tempfile

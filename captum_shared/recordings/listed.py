@@ -15,7 +15,7 @@ from captum_shared.recordings.recording import Recording
 def listed_images(
     source: str | os.PathLike[str], *, images: str | os.PathLike[str] | None = None, **options: Any
 ) -> tuple[Path, ...]:
-    """List the image files that a folder, a table or a recording has.
+    r"""List the image files that a folder, a table or a recording has.
 
     Args:
         source: a folder, searched at any depth; a CSV file with the column ``stimulus_id`` and, by preference,
@@ -38,14 +38,16 @@ def listed_images(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     for name in ("cup", "hand"):
         ...         Image.new("L", (4, 3)).save(f"{folder}/{name}.png")
-        ...     _ = Path(folder, "stimuli.csv").write_text("stimulus_id,filename\\n1,hand.png\\n2,cup.png\\n")
+        ...     _ = Path(folder, "stimuli.csv").write_text("stimulus_id,filename\n1,hand.png\n2,cup.png\n")
         ...     [[file.name for file in listed_images(each)] for each in (folder, f"{folder}/stimuli.csv")]
         [['cup.png', 'hand.png'], ['hand.png', 'cup.png']]
     """
     path = Path(source)
     if path.is_dir():
         if images is not None:
-            raise ValueError(f"Expected a table or a recording besides the folder {images} of its images, got a folder.")
+            raise ValueError(
+                f"Expected a table or a recording besides the folder {images} of its images, got a folder."
+            )
         return tuple(image_folder(path)[0])
     if path.suffix.lower() == ".csv" and path.is_file() and not is_long_table(path):
         return _of_table(StimulusTable.read(path), path.parent if images is None else Path(images))

@@ -63,7 +63,8 @@ def test_a_command_that_is_stopped_while_it_imports_says_so(number: signal.Signa
     _, told = process.communicate(timeout=30)
     assert process.returncode == 128 + number
     assert told.strip().splitlines() == [
-        "captum-shared: stopped. What a study or a benchmark has done is kept: --resume goes on with it."
+        "captum-shared: stopped. What a study, a benchmark or a store of features has done is kept: --resume goes on "
+        "with it."
     ]
 
 
@@ -82,7 +83,7 @@ def test_a_full_disk_is_told_with_what_to_do(tmp_path: Path) -> None:
     small = [*command, "--creatures", "1", "--artefacts", "1", "--format", "npz"]
     full = subprocess.run(["bash", "-c", 'ulimit -f 0; exec "$@"', "bash", *small], capture_output=True, text=True)
     assert full.returncode == 2
-    assert "Make room on the disk; what a study or a benchmark has done is kept" in full.stderr
+    assert "Make room on the disk; what a study, a benchmark or a store of features has done is kept" in full.stderr
     assert "Traceback" not in full.stderr
     assert list(tmp_path.iterdir()) == []
     assert subprocess.run(small, capture_output=True).returncode == 0
