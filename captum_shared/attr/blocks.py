@@ -1,33 +1,19 @@
 """Features of many images, read a block at a time, so that they may be larger than memory."""
 
 from collections.abc import Iterator
-from typing import Any, Final, Protocol, final, runtime_checkable
+from typing import Any, Final, final
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from captum_shared.neurons.arrays import LazyArray
 
 _AT_ONCE: Final = 2**23
 """Features of a block: 32 MiB in float32."""
 
 _LONGEST: Final = 2**14
 """Images of a block, where they have few features."""
-
-
-@runtime_checkable
-class LazyArray(Protocol):
-    """Numbers that are read as they are sliced by contiguous ranges: a memory-mapped or zarr array, an HDF5 dataset."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Numbers of images and features."""
-
-    @property
-    def dtype(self) -> Any:
-        """NumPy's dtype of the numbers, or its name."""
-
-    def __getitem__(self, rows: Any, /) -> Any:
-        """Read a range of images."""
 
 
 @final

@@ -12,11 +12,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from captum_shared.attr._captum import TargetType
-from captum_shared.attr.blocks import FeatureBlocks, LazyArray
+from captum_shared.attr.blocks import FeatureBlocks
 from captum_shared.attr.cosines import wide
 from captum_shared.attr.ranking import Ranking, References
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.inputs import check_is_tensor, inputs_told
+from captum_shared.neurons.arrays import LazyArray
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,25 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+
+@runtime_checkable
+class LazyArray(Protocol):
+    """Numbers that are read as they are sliced by contiguous ranges: a memory-mapped or zarr array, an HDF5 dataset."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Numbers of images and features."""
+
+    @property
+    def dtype(self) -> Any:
+        """NumPy's dtype of the numbers, or its name."""
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Read a range of images."""
+
+
 Array = Tensor | npt.NDArray[Any]
+Features = Array | LazyArray
 ArrayT = TypeVar("ArrayT", Tensor, np.ndarray)
 Numbers = npt.NDArray[np.float64]
 
@@ -71,11 +89,11 @@ def check_same_rows(features: Any, responses: Any) -> None:
         )
 
 
-def as_numbers(array: Array | Table) -> Numbers:
+def as_numbers(array: Features | Table) -> Numbers:
     """Return float64 numbers on the CPU.
 
     Args:
-        array: of any shape and any dtype of real numbers, a tensor on any device.
+        array: of any shape and any dtype of real numbers, a tensor on any device, or read as it is sliced.
 
     Returns:
         The numbers; the caller's own memory where nothing had to change.
@@ -88,7 +106,7 @@ def as_numbers(array: Array | Table) -> Numbers:
     return np.asarray(values, dtype=np.float64)
 
 
-def as_matrix(array: Array | Table, name: str, *, missing: bool = False) -> Numbers:
+def as_matrix(array: Features | Table, name: str, *, missing: bool = False) -> Numbers:
     """Return float64 numbers along (image, neuron) or (image, feature), on the CPU.
 
     Args:

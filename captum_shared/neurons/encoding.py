@@ -12,6 +12,7 @@ from jaxtyping import Float64
 from captum_shared.neurons.arrays import (
     Array,
     ArrayT,
+    Features,
     Numbers,
     Table,
     as_matrix,
@@ -26,7 +27,7 @@ Groups = Sequence[Any] | Array
 
 
 def fit_readout(
-    features: Array | Table,
+    features: Features | Table,
     responses: Array | Table,
     *,
     estimator: Any = None,
@@ -50,11 +51,13 @@ def fit_readout(
     some 100 MB. Neurons with other gaps in their recording take a decomposition of their own.
 
     Args:
-        features: latent features :math:`f(x)` of the preferred category, (image, feature), at least 3 images.
+        features: latent features :math:`f(x)` of the preferred category, (image, feature), at least 3 images; a
+            memory-mapped or zarr array, or one of a ``FeatureStore``, too.
         responses: recorded responses :math:`y`, (image, neuron), or (image,) for one neuron; any unit, NaN where
             nothing was recorded.
         estimator: any linear regressor that ``LinearReadout.from_estimator`` can read; a clone of it is fitted.
-            One that takes a single target is fitted neuron by neuron.
+            One that takes a single target is fitted neuron by neuron. ``RidgeCV`` of himalaya (extra ``himalaya``)
+            computes on a GPU after ``himalaya.backend.set_backend("torch_cuda")``; give it ``fit_intercept=True``.
         center: whether ``feature_mean`` of the readout is the mean of these features (recommended: latent features
             after a ReLU are all positive), of all images whether recorded or not, or zero, as in the paper. The
             prediction is the same.

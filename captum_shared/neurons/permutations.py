@@ -10,7 +10,7 @@ import numpy.typing as npt
 from jaxtyping import Float64
 from tqdm import tqdm
 
-from captum_shared.neurons.arrays import Array, ArrayT, Numbers, same_kind
+from captum_shared.neurons.arrays import ArrayT, Features, Numbers, same_kind
 from captum_shared.neurons.encoding import Groups, group_labels
 from captum_shared.neurons.fitting import Labels
 from captum_shared.neurons.folds import CV, judged_folds
@@ -23,7 +23,7 @@ _OUTSIDE = 0.05
 
 
 def heldout_null_interval(
-    features: Array,
+    features: Features,
     responses: ArrayT,
     *,
     cv: CV = 10,
@@ -81,7 +81,7 @@ def heldout_null_interval(
 
 
 def heldout_against_chance(
-    features: Array, responses: ArrayT, *, cv: CV = 10, random_state: int | None = 0, progress: bool = False
+    features: Features, responses: ArrayT, *, cv: CV = 10, random_state: int | None = 0, progress: bool = False
 ) -> tuple[Float64[ArrayT, " neuron"], Float64[ArrayT, " neuron"], Float64[ArrayT, " neuron"]]:
     """Judge neurons as ``heldout_correlation`` and ``heldout_null_interval`` do, from one fit of both in every fold.
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
-from captum_shared.neurons.arrays import Array, ArrayT, Numbers, as_matrix, same_kind
+from captum_shared.neurons.arrays import Array, ArrayT, Features, Numbers, as_matrix, same_kind
 from captum_shared.neurons.encoding import Groups, correlation, group_labels, unit_columns
 from captum_shared.neurons.fitting import fitted
 from captum_shared.neurons.folds import CV, Indices, Split, check_held_out_once, judged_folds, splits
@@ -20,7 +20,7 @@ from captum_shared.neurons.readout import LinearReadout
 
 
 def heldout_correlation(
-    features: Array,
+    features: Features,
     responses: ArrayT,
     *,
     cv: CV = 10,
@@ -80,7 +80,7 @@ def heldout_correlation(
 
 
 def cross_validated_prediction(
-    features: Array,
+    features: Features,
     responses: ArrayT,
     *,
     cv: CV = 10,
@@ -121,7 +121,7 @@ def cross_validated_prediction(
     return same_kind(together, responses)
 
 
-def ooc_correlation(readout: LinearReadout, features: Array, responses: ArrayT) -> Float64[ArrayT, " neuron"]:
+def ooc_correlation(readout: LinearReadout, features: Features, responses: ArrayT) -> Float64[ArrayT, " neuron"]:
     """Correlate predicted and recorded responses on images of other categories, which the readout was not fitted to.
 
     Args:
@@ -164,7 +164,7 @@ class LayerChoice(Generic[ArrayT]):
 
 
 def select_layer(
-    features: Mapping[str, Array],
+    features: Mapping[str, Features],
     responses: ArrayT,
     *,
     cv: CV = 10,
@@ -236,7 +236,7 @@ def judgeable(responses: Array) -> Numbers:
 
 
 def predictions(
-    features: Array, recorded: Numbers, folds: Iterable[Split], groups: Groups | None, estimator: Any
+    features: Features, recorded: Numbers, folds: Iterable[Split], groups: Groups | None, estimator: Any
 ) -> Iterator[tuple[Indices, Numbers]]:
     """Yield the images held out, and what a readout fitted without them predicts for them, fold by fold.
 

@@ -16,12 +16,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVR
 from toys import stable_name
 
-from captum_shared import LinearReadout
+from captum_shared import LinearReadout, heldout_correlation
 from captum_shared.neurons.encoding import correlation, fit_readout
 from captum_shared.neurons.fitting import varies
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
+    from himalaya import backend as himalaya_backend
     from himalaya import ridge as himalaya
 
 
@@ -123,6 +124,23 @@ def test_estimators_for_one_neuron_are_fitted_neuron_by_neuron(estimator):
         np.testing.assert_allclose(predicted[:, neuron], expected, rtol=1e-8)
     one = fit_readout(features, responses[:, 0], estimator=estimator)
     torch.testing.assert_close(one.weight, readout.weight[:1])
+
+
+def test_himalaya_with_its_torch_backend():
+    """As on a GPU, but for the device."""
+    features, responses, _ = recording()
+    estimator = make_pipeline(StandardScaler(), himalaya.RidgeCV(alphas=[0.1, 10, 1000], fit_intercept=True))
+    expected = fit_readout(features, responses, estimator=estimator)
+    judged = heldout_correlation(features, responses, estimator=estimator, cv=4)
+    before = himalaya_backend.get_backend()
+    try:
+        himalaya_backend.set_backend("torch")
+        readout = fit_readout(features, responses, estimator=estimator)
+        again = heldout_correlation(features, responses, estimator=estimator, cv=4)
+    finally:
+        himalaya_backend.set_backend(before)
+    torch.testing.assert_close(readout.weight, expected.weight, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(again, judged, rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e6])

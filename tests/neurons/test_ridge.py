@@ -5,13 +5,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+import zarr
 from numpy.typing import NDArray
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from captum_shared import fit_readout, heldout_correlation
+from captum_shared import fit_readout, heldout_correlation, select_layer
 from captum_shared.neurons import cross_validated_prediction, ridge
 
 Numbers = NDArray[np.float64]
@@ -184,6 +185,22 @@ def test_blocks_change_nothing_and_the_features_stay_as_they_are(
     np.testing.assert_array_equal(features, before)
     order = np.asfortranarray(features)
     torch.testing.assert_close(fit_readout(order, responses).bias, expected.bias, rtol=1e-10, atol=1e-10)
+
+
+def test_features_on_disk_are_read() -> None:
+    generator = np.random.default_rng(5)
+    features = tall(generator).astype(np.float32)
+    responses = recorded(features, generator)
+    expected, judged = fit_readout(features, responses, center=True), heldout_correlation(features, responses, cv=4)
+    stored = zarr.array(features, chunks=(16, 20))
+    readout = fit_readout(stored, responses, center=True)
+    for name in ("weight", "bias", "feature_mean"):
+        torch.testing.assert_close(getattr(readout, name), getattr(expected, name), rtol=0, atol=0)
+    np.testing.assert_array_equal(heldout_correlation(stored, responses, cv=4), judged)
+    assert select_layer({"one": stored}, responses, cv=4).means["one"] == pytest.approx(judged.mean(), abs=1e-12)
+    features[3, 2] = np.nan
+    with pytest.raises(ValueError, match="finite features, got NaN or infinity 1 times, first at row 3, column 2"):
+        fit_readout(zarr.array(features), responses)
 
 
 def test_features_that_do_not_vary_tell_nothing() -> None:
