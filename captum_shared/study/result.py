@@ -18,12 +18,14 @@ from numpy.lib.npyio import NpzFile
 
 from captum_shared._files import write_atomically
 from captum_shared._reading import opened
+from captum_shared.study.concordance import Concordance
 
 Kind: TypeAlias = Literal["strong", "dissimilar", "weak"]
 
 SIDES = ("image", "reference")
 _OPTIONAL = ("agreement", "gradient_ig_correlation")
 _AGAIN = "Run the study again, into a new folder, or resume it where it is."
+_WHERE_KNOWN = ("compared",)  # written only if there is something to write
 AXES = ("pair", "side", "method", "row", "column")
 
 
@@ -130,6 +132,7 @@ class StudyResult:
         map_file: the file with maps and pictures.
         layers: if the layer was chosen among several, how well each predicts held-out images of the preferred
             category: the correlation, mean of the neurons.
+        compared: how far subjects agree, and regions, where there are several.
 
     Example:
         >>> result = StudyResult({"preferred": "body"}, {}, 0, (-0.2, 0.2), (-0.1, 0.1), (), Path("maps.npz"))
@@ -145,6 +148,7 @@ class StudyResult:
     neurons: tuple[NeuronResult, ...]
     map_file: Path = field(compare=False)
     layers: Mapping[str, float] = field(default_factory=dict)
+    compared: tuple[Concordance, ...] = ()
 
     @property
     def included(self) -> tuple[NeuronResult, ...]:
@@ -232,6 +236,7 @@ class StudyResult:
             path: the file; NaN is written as null.
         """
         content = {name: value for name, value in asdict(self).items() if name != "map_file"}
+        content = {name: value for name, value in content.items() if value or name not in _WHERE_KNOWN}
         with write_atomically(path) as temporary:
             temporary.write_text(json.dumps(_with_null(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -261,6 +266,7 @@ class StudyResult:
             neurons = tuple(_neuron(entry) for entry in content.pop("neurons"))
             for interval in ("null_interval", "ooc_null_interval"):
                 content[interval] = _interval(content[interval])
+            content["compared"] = tuple(map(Concordance.read, content.get("compared", ())))
             return cls(**content, neurons=neurons, map_file=file.with_name("maps.npz"))
 
 

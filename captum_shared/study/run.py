@@ -24,6 +24,7 @@ from captum_shared.study.pieces import Explaining, kept_parts, latent_of, readab
 from captum_shared.study.readouts import preferred_readout
 from captum_shared.study.result import NeuronResult, StudyResult
 from captum_shared.study.settings import PACKAGES, StudySettings, description
+from captum_shared.study.subjects import compare_groups
 
 
 def run_study(
@@ -152,6 +153,7 @@ def _write(
         neurons=neurons,
         map_file=folder.path / MAPS,
         layers=layers,
+        compared=compare_groups(experiment, neurons, folder.once),
     )
     write_study(folder, result, _pictures(result.included, experiment))
 
