@@ -257,3 +257,5 @@ def _print_summary(results: Sequence[StudyResult], names: Sequence[str]) -> None
             values = [value for neuron in result.included if (value := getattr(neuron, label)) == value]
             mean = f"{statistics.fmean(values):.2f} (n = {len(values)})" if values else "not measured"
             typer.echo(f"mean {label.replace('_', ' ')}: {mean}")
+        for compared in result.compared:
+            typer.echo(f"{compared.by}s: {compared.told}")

@@ -1,6 +1,7 @@
 from .benchmark import benchmark_figure, save_benchmark
 from .comparison import architectures_figure, integrated_gradients_figure
 from .components import components_figure
+from .concordance import concordance_figure
 from .counterpart import counterpart_figure
 from .encoding import encoding_figure
 from .objects import faint_figure, pair_panels_figure
@@ -21,6 +22,7 @@ __all__ = [
     "benchmark_figure",
     "check_output",
     "components_figure",
+    "concordance_figure",
     "counterpart_figure",
     "density",
     "draw_outline",

@@ -16,6 +16,7 @@ from captum_shared._record import keep
 from captum_shared._resuming import digest, versions
 from captum_shared.figures import (
     architectures_figure,
+    concordance_figure,
     encoding_figure,
     faint_figure,
     integrated_gradients_figure,
@@ -81,6 +82,8 @@ def _figures(
     for region, name in zip(regions, file_names(regions), strict=True):
         for page, draw in enumerate(panel_pages(first, region, method_shown(first, method)), start=1):
             yield f"pairs_{name}_{page}", draw
+    for compared in first.compared:
+        yield f"{compared.by}s", partial(concordance_figure, compared)
     yield "faint", partial(faint_figure, first, method=method)
     if {"paper", "ours-ig"} <= set(first.methods):
         yield "integrated_gradients", partial(integrated_gradients_figure, first)

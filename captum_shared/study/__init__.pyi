@@ -1,18 +1,25 @@
+from .concordance import Concordance
 from .correlation import common_pairs, foreground, map_correlation
+from .grouping import likeness
 from .pair import PairExplanation, explain_pair
 from .result import NeuronResult, PairResult, StudyResult
 from .run import run_study
 from .settings import StudySettings
+from .subjects import equally_noisy, profile_correlations
 
 __all__ = [
+    "Concordance",
     "NeuronResult",
     "PairExplanation",
     "PairResult",
     "StudyResult",
     "StudySettings",
     "common_pairs",
+    "equally_noisy",
     "explain_pair",
     "foreground",
+    "likeness",
     "map_correlation",
+    "profile_correlations",
     "run_study",
 ]

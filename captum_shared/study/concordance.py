@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
 
-from captum_shared.study.likeness import by_chance, closest, concordance, interval, mean_likeness, p_differ, p_value
+from captum_shared.study.grouping import by_chance, closest, concordance, interval, mean_likeness, p_differ, p_value
 
 Matrix: TypeAlias = tuple[tuple[float, ...], ...]
 
@@ -47,7 +47,7 @@ class Concordance:
     Example:
         >>> rng = np.random.default_rng(0)
         >>> tuning = rng.standard_normal((60, 40)) + np.repeat(rng.standard_normal((2, 40)), (40, 20), axis=0)
-        >>> from captum_shared.study.likeness import likeness
+        >>> from captum_shared.study.grouping import likeness
         >>> alike = {"tuning": likeness(np.corrcoef(tuning))}
         >>> compared = Concordance.of(alike, ["A"] * 20 + ["B"] * 20 + ["C"] * 20, by="subject")
         >>> compared.closest, compared.differ("A", "B"), compared.differ("A", "C")
@@ -165,7 +165,13 @@ class Concordance:
 
     @property
     def told(self) -> str:
-        """What it comes to, in a sentence or two."""
+        """What it comes to, in a few sentences."""
+        unknown = "" if self.matched else " How noisy each is is not known: noise may pass for a difference."
+        few = f" Too few neurons to be compared: {', '.join(self.left_out)}." if self.left_out else ""
+        return f"{self._verdict}{unknown}{few}"
+
+    @property
+    def _verdict(self) -> str:
         one, other = self.closest
         agree = f"{self._of(one, other):.2f} of 1"
         pairs = [pair for pair in itertools.combinations(self.groups, 2) if self.differ(*pair)]
@@ -181,7 +187,7 @@ class Concordance:
                 f"at most {most:.2f}; p = {self.p_closest:.3f}). {rest}"
             )
         differ = ", ".join(f"{first} and {second}" for first, second in pairs)
-        rest = f"Beyond noise there differ: {differ}." if pairs else "None differ beyond noise."
+        rest = f"Different beyond noise: {differ}." if pairs else "No two differ beyond noise."
         return f"No two of {_listed(self.groups)} agree more than the others (p = {self.p_closest:.3f}). {rest}"
 
     @property

@@ -30,7 +30,7 @@ from captum_shared.encoders.photographs import load_inputs
 from captum_shared.neurons.encoding import fit_readout
 from captum_shared.study.concordance import Concordance
 from captum_shared.study.experiment import Experiment
-from captum_shared.study.likeness import likeness
+from captum_shared.study.grouping import likeness
 from captum_shared.study.result import NeuronResult
 
 FEWEST: Final = 5
@@ -114,7 +114,8 @@ def equally_noisy(
         return responses
     excess = _excess(reliability.clip(_LEAST, 1), np.asarray(groups))
     noise = np.random.default_rng([seed, 1]).standard_normal(responses.shape)
-    return responses + noise * np.sqrt(np.nanvar(responses, axis=0) * (excess - 1))
+    noisy: ndarray = responses + noise * np.sqrt(np.nanvar(responses, axis=0) * (excess - 1))
+    return noisy
 
 
 def profile_correlations(
@@ -180,7 +181,8 @@ def _excess(reliability: Float64[ndarray, " neuron"], groups: ndarray) -> Float6
         ranks = np.linspace(0, 1, len(ordered))
         least = np.min([np.quantile(each, ranks) for each in own.values()], axis=0)
         excess[members[np.argsort(reliability[members], kind="stable")]] = ordered / least
-    return np.maximum(excess, 1)
+    more: ndarray = np.maximum(excess, 1)
+    return more
 
 
 def _similarities(
@@ -217,7 +219,9 @@ def _standardised(profiles: Float64[ndarray, "neuron point"]) -> Float64[ndarray
     """Profiles of mean 0 and length 1; of length 0 where one is constant."""
     centred = profiles - profiles.mean(axis=1, keepdims=True)
     length = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.divide(centred, length, out=np.zeros_like(centred), where=length > 1e-12 * np.abs(profiles).max())
+    varies = length > 1e-12 * np.abs(profiles).max()
+    standard: ndarray = np.divide(centred, length, out=np.zeros_like(centred), where=varies)
+    return standard
 
 
 def _correlation(profiles: Sequence[Float64[ndarray, "neuron _"]]) -> Float64[ndarray, "neuron neuron"]:

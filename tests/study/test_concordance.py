@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from captum_shared.study.concordance import Concordance
-from captum_shared.study.likeness import by_chance, concordance, interval, likeness, mean_likeness, p_differ
+from captum_shared.study.grouping import by_chance, concordance, interval, likeness, mean_likeness, p_differ
 
 N_FEATURES = 12
 
