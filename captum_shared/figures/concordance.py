@@ -92,6 +92,6 @@ def _note(compared: Concordance) -> str:
         f"{compared.told} Concordance: how alike neurons of two {compared.by}s are, over how alike those of one are, "
         f"everything taken together{below}; 1 if both hold the same kinds of neurons. * less than 1, beyond what "
         "neurons dealt anew lead one to expect (5 % for all pairs together). Likeness: 1 of neurons whose profiles "
-        f"correlate perfectly; on the diagonal, of two neurons of one {compared.by}, which is the ceiling. Numbers of neurons in "
-        f"parentheses.{noisy}"
+        f"correlate perfectly; on the diagonal, of two neurons of one {compared.by}, which is the ceiling. Numbers of "
+        f"neurons in parentheses.{noisy}"
     )
