@@ -140,6 +140,17 @@ class ResumableFolder:
             put_aside(file, self._progress / ASIDE)
         return None
 
+    def inner(self, name: str) -> Path:
+        """Return a folder for a part of the work that is more than some arrays; it goes when the work is finished.
+
+        Args:
+            name: of the part.
+
+        Returns:
+            Its path; it need not be there.
+        """
+        return self._progress / name
+
     def parts(self, beginning: str) -> list[str]:
         """Name the parts of the work that are done, whole or not.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from numpy import ndarray
 from PIL import Image
@@ -13,6 +14,7 @@ from torch import nn
 from toys import Randomised
 
 from captum_shared import LatentFeatures
+from captum_shared.encoders import bookkeeping, extraction, writing
 from captum_shared.images import load_images, rgb_preprocess
 from captum_shared.recordings.recording import Recording
 from captum_shared.study.result import StudyResult
@@ -83,3 +85,9 @@ def with_responses(recording: Recording, change: Callable[[ndarray], None]) -> R
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def small_blocks(patch: pytest.MonkeyPatch, size: int) -> None:
+    """Features are extracted in blocks of so many images."""
+    for module in (bookkeeping, extraction, writing):
+        patch.setattr(module, "BLOCK", size)

@@ -13,6 +13,7 @@ from captum_shared._record import Record
 from captum_shared._resuming import digest, versions
 
 _NO_MATTER: Final = ("output", "resume", "device", "engine", "address", "workers")
+_STORE: Final = "store.json"  # in a store of features, with the digests of all other files of it
 _PACKAGES: Final = (
     *("captum-shared", "captum", "grad-cam", "matplotlib", "numpy", "scikit-learn"),
     *("timm", "torch", "torchvision", "transformers", "zennit"),
@@ -74,5 +75,7 @@ def _content(value: Any) -> Any:
     path = Path(value)
     if path.is_file():
         return [digest_of(path), *(digest_of(table) for table in sorted(path.parent.glob("*.csv")))]
+    if (path / _STORE).is_file():
+        return digest_of(path / _STORE)
     files = sorted(file for file in path.rglob("*") if file.is_file())
     return digest(part.encode(errors="surrogatepass") for file in files for part in (file.name, digest_of(file)))

@@ -1,5 +1,6 @@
 """What options let one choose from, known without the rooms that it is for, which are slow to import."""
 
+from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 import typer
@@ -17,6 +18,10 @@ MethodNames: TypeAlias = Annotated[
         "--method",
         help="Name of a method, again or with commas for more; recommended and paper by default.",
     ),
+]
+FeaturesFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--features", help="Store of captum-shared features to take the features of all images from."),
 ]
 SkipBad: TypeAlias = Annotated[
     bool,

@@ -76,7 +76,7 @@ def features(
             encoder,
             paths,
             extraction=Extraction(dtype, skip_bad=skip_bad, num_workers=readers),
-            engine=None if engine == "local" else computing,
+            engine=computing,
             resume=resume,
         )
     for name, reason in store.skipped.items():

@@ -57,6 +57,12 @@ def study(
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Let an HDF5-based recording take its data from other files.")
     ] = False,
+    features: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Store of captum-shared features to take the features of all images from; one for each model."
+        ),
+    ] = None,
     skip_bad: SkipBad = False,
     max_pixels: MaxPixels = None,
     window: Annotated[
@@ -101,6 +107,7 @@ def study(
     from captum_shared.encoders.by_name import encoder_by_name, layers_by_name
     from captum_shared.encoders.features import LatentFeatures
     from captum_shared.encoders.layers import LayerFeatures
+    from captum_shared.encoders.store import FeatureStore
     from captum_shared.figures.study import write_figures
     from captum_shared.methods.registry import DEFAULT_METHODS
     from captum_shared.recordings.recording import Recording
@@ -120,6 +127,9 @@ def study(
     )
     _check_shown(show, settings.methods)
     encoders = _encoders(model, weights or [], layer)
+    if features and len(features) != len(model):
+        raise ValueError(f"Expected --features for each of the {len(model)} models, or for none, got {len(features)}.")
+    stores = [FeatureStore.open(path) for path in features] if features else [None] * len(model)
     loaded = Recording.load(
         recording,
         images=images,
@@ -135,19 +145,20 @@ def study(
     with engine_by_name(engine, address=address, workers=workers, gpus=device.startswith("cuda")) as ready:
         for name, file, cut in encoders:
             if cut == _AUTO:
-                features: LatentFeatures | LayerFeatures = layers_by_name(name, weights=file, pool=pool)
+                encoder: LatentFeatures | LayerFeatures = layers_by_name(name, weights=file, pool=pool)
             else:
-                features = encoder_by_name(name, cut, weights=file, pool=pool)
+                encoder = encoder_by_name(name, cut, weights=file, pool=pool)
             folder = output / folders[len(results)] if results else output
             results.append(
                 run_study(
                     loaded,
-                    features.to(available(device)),
+                    encoder.to(available(device)),
                     settings,
                     output=folder,
                     model=name,
                     resume=resume,
                     pairs_of=results[0] if results else None,
+                    store=stores[len(results)],
                     skip_bad=skip_bad,
                     engine=ready,
                 )

@@ -12,7 +12,7 @@ from typing import Any, Final, final
 
 from tqdm import tqdm
 
-from captum_shared._engine import Engine
+from captum_shared._engine import Engine, LocalEngine
 from captum_shared._resuming import ResumableFolder, digest, versions
 from captum_shared.encoders.bookkeeping import Dtype, StoreWriter
 from captum_shared.encoders.extraction import BLOCK, BlockWork, ImageBlock, image_blocks
@@ -74,7 +74,7 @@ def write_features(
         features: the encoder, or several layers of a network, with ``preprocess`` set.
         paths: image files, at least one.
         extraction: how.
-        engine: what computes the blocks; None for this process, which reads ahead while the network computes.
+        engine: what computes the blocks; None: this process.
         resume: whether to go on with the same store in ``output``, and mend what is damaged in it.
         progress: whether to show progress bars.
 
@@ -129,7 +129,7 @@ def _computed(
     progress: bool,
 ) -> Iterator[tuple[int, ImageBlock]]:
     """The blocks that are to do, in order."""
-    if engine is None:
+    if engine is None or isinstance(engine, LocalEngine):
         blocks = image_blocks(
             features,
             [paths for _, paths in todo],

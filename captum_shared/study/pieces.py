@@ -9,17 +9,13 @@ from pathlib import Path
 from typing import TypeVar, final
 
 import numpy as np
-import torch
-from jaxtyping import Float, Float64
 from numpy import ndarray
 from PIL import Image
-from torch import Tensor
 from tqdm import tqdm
 
 from captum_shared._engine import Engine
 from captum_shared._resuming import ResumableFolder
-from captum_shared.encoders.extraction import BLOCK, BlockWork
-from captum_shared.encoders.features import LatentFeatures
+from captum_shared.encoders.extraction import BLOCK
 from captum_shared.images import load_image
 from captum_shared.recordings.formats.identifiers import first_ten
 from captum_shared.recordings.recording import Recording
@@ -66,34 +62,6 @@ def kept_parts(
             bar.update()
 
 
-def latent_of(
-    folder: ResumableFolder, engine: Engine, features: LatentFeatures, paths: Sequence[Path], *, progress: bool
-) -> tuple[Float[Tensor, "image feature"], Float64[ndarray, "feature feature"] | None]:
-    """Compute the latent features of images block by block, of which each is kept.
-
-    Args:
-        folder: where blocks are kept.
-        engine: what computes them.
-        features: the encoder, with its ``preprocess`` set.
-        paths: the image files.
-        progress: whether to show a progress bar.
-
-    Returns:
-        The features on the CPU, and how places scatter within images (:mod:`~captum_shared.encoders.windows`); None if
-        the layer has no positions.
-    """
-    tasks = {f"features_{block[0]:05d}": block for block in _blocks(paths)}
-    bar = tqdm(total=len(tasks), desc="features", unit="block", disable=not progress)
-    done = dict(kept_parts(folder, engine, BlockFeatures(features), tasks, bar=bar))
-    blocks = [done[name] for name in tasks]
-    latent = torch.from_numpy(np.concatenate([block["latent"] for block in blocks]))
-    with_places = [block for block in blocks if "scatter" in block]
-    if not with_places:
-        return latent, None
-    total = sum((block["scatter"] for block in with_places[1:]), with_places[0]["scatter"])
-    return latent, total / sum(int(block["n_places"]) for block in with_places)
-
-
 def readable(recording: Recording, engine: Engine, *, progress: bool) -> tuple[Recording, tuple[str, ...]]:
     """Leave out images whose files are damaged, too large or no images.
 
@@ -131,38 +99,6 @@ def readable(recording: Recording, engine: Engine, *, progress: bool) -> tuple[R
     kept = np.ones(recording.n_images, dtype=bool)
     kept[[*faults]] = False
     return recording.select(images=kept), bad
-
-
-@final
-@dataclass(frozen=True)
-class BlockFeatures:
-    """Makes what computes the features of a block of images.
-
-    Attributes:
-        features: the encoder.
-        max_pixels: how many pixels an image may have.
-    """
-
-    features: LatentFeatures
-    max_pixels: int | None = field(default_factory=lambda: Image.MAX_IMAGE_PIXELS)
-
-    def __call__(self) -> Callable[[Block], Arrays]:
-        """Prepare a process.
-
-        Returns:
-            What computes a block.
-        """
-        Image.MAX_IMAGE_PIXELS = self.max_pixels
-        work, layer = BlockWork(lambda: self.features)(), self.features.layer
-
-        def compute(block: Block) -> Arrays:
-            done = work(block)
-            arrays = {"latent": done.features[layer]}
-            if layer in done.scatter:
-                arrays |= {"scatter": done.scatter[layer], "n_places": np.array(done.n_places[layer])}
-            return arrays
-
-        return compute
 
 
 @final

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy import ndarray
 from tqdm import tqdm
 
@@ -14,13 +15,15 @@ from captum_shared._engine import Engine, LocalEngine
 from captum_shared._resuming import ResumableFolder, versions
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.layers import LayerFeatures
+from captum_shared.encoders.store import FeatureStore
 from captum_shared.neurons.noise import null_interval
 from captum_shared.neurons.readout import LinearReadout
 from captum_shared.recordings.recording import Recording
 from captum_shared.study.experiment import Experiment
 from captum_shared.study.folder import MAPS, READOUT, STUDY, pairs_in, part_of, write_study
+from captum_shared.study.latents import Latents
 from captum_shared.study.layers import layer_correlations
-from captum_shared.study.pieces import Explaining, kept_parts, latent_of, readable
+from captum_shared.study.pieces import Explaining, kept_parts, readable
 from captum_shared.study.readouts import preferred_readout
 from captum_shared.study.result import NeuronResult, StudyResult
 from captum_shared.study.settings import PACKAGES, StudySettings, description
@@ -37,6 +40,7 @@ def run_study(
     resume: bool = False,
     pairs_of: StudyResult | None = None,
     skip_bad: bool = False,
+    store: FeatureStore | None = None,
     engine: Engine | None = None,
     progress: bool = True,
 ) -> StudyResult:
@@ -56,6 +60,8 @@ def run_study(
         pairs_of: a study of the same recording whose pairs to explain again with this encoder; None to choose pairs.
         skip_bad: whether images whose files are damaged, too large or no images are left out, with a warning; their
             identifiers are in ``settings["skipped"]``. Without it they are an error.
+        store: of the features of the images; None to compute them. Of one that was written from the recording the study
+            is the same; where it has other images, too, or the same in another order, to rounding.
         engine: what computes features and maps, with the same results; None: this process.
         progress: whether to show progress bars.
 
@@ -65,8 +71,8 @@ def run_study(
     Raises:
         FileNotFoundError: if an image file is missing.
         ValueError: if there is no image of the preferred category or none of another, there are fewer images than
-            folds, no image files are known, ``pairs_of`` is a study of another recording, or ``output`` holds something
-            else.
+            folds, no image files are known, the store is of another encoder or lacks images, ``pairs_of`` is a study of
+            another recording, or ``output`` holds something else.
 
     Source:
         Lappe et al., Parallel Backpropagation for Shared-Feature Visualization, NeurIPS 2024, Figures 3 to 5.
@@ -97,14 +103,19 @@ def run_study(
     recording, skipped = readable(recording, engine, progress=progress) if skip_bad else (recording, ())
     _check(recording, settings)
     described = description(recording, features, settings, model=model, pairs_of=pairs_of)
+    if store is not None and store.dtype != np.float32:
+        described["features"] = str(store.dtype)
     if skipped:
         described["skipped"] = list(skipped)
     with ResumableFolder(
         output, {**described, **versions(*PACKAGES)}, result=STUDY, files=(READOUT, MAPS), work="study", resume=resume
     ) as folder:
         if not folder.finished:
-            encoder, layers = _cut(folder, recording, features, settings, progress=progress)
-            experiment = _prepared(folder, recording, encoder, settings, engine=engine, progress=progress)
+            latents = Latents.of(
+                features, recording.paths or (), store, folder=folder, engine=engine, progress=progress
+            )
+            encoder, layers = _cut(folder, recording, features, latents, settings)
+            experiment = _prepared(folder, recording, encoder, latents, settings, progress=progress)
             if not folder.holds(MAPS, STUDY):
                 neurons = _explained(folder, experiment, engine, pairs_of=pairs_of, progress=progress)
                 _write(folder, experiment, described, neurons=neurons, layers=layers)
@@ -162,16 +173,15 @@ def _cut(
     folder: ResumableFolder,
     recording: Recording,
     features: LatentFeatures | LayerFeatures,
+    latents: Latents,
     settings: StudySettings,
-    *,
-    progress: bool,
 ) -> tuple[LatentFeatures, dict[str, float]]:
     """The encoder and, if it is one of several layers, how well each of them predicts, which is kept."""
     if isinstance(features, LatentFeatures):
         return features, {}
 
     def compute() -> dict[str, ndarray]:
-        return {"correlations": layer_correlations(recording, features, settings, progress=progress)}
+        return {"correlations": layer_correlations(recording, features.layers, latents, settings)}
 
     correlations = folder.once("layers", compute)["correlations"].tolist()
     layers = dict(zip(features.layers, correlations, strict=True))
@@ -182,13 +192,13 @@ def _prepared(
     folder: ResumableFolder,
     recording: Recording,
     features: LatentFeatures,
+    latents: Latents,
     settings: StudySettings,
     *,
-    engine: Engine,
     progress: bool,
 ) -> Experiment:
     """The experiment with its features and readouts, which are kept."""
-    latent, scatter = latent_of(folder, engine, features, recording.paths or (), progress=progress)
+    latent, scatter = latents.at(features.layer), latents.scatter(features.layer)
     file = folder.add(
         READOUT,
         lambda path: preferred_readout(

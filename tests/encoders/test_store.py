@@ -13,8 +13,9 @@ import torch
 import zarr
 from PIL import Image
 from torch import nn
+from toy_experiment import small_blocks
 
-from captum_shared.encoders import bookkeeping, extraction, writing
+from captum_shared.encoders import bookkeeping, extraction
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.layers import LayerFeatures
 from captum_shared.encoders.photographs import latent_features, load_inputs
@@ -31,8 +32,7 @@ PREPROCESS = rgb_preprocess(16)
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (bookkeeping, extraction, writing):
-        monkeypatch.setattr(module, "BLOCK", BLOCK)
+    small_blocks(monkeypatch, BLOCK)
     monkeypatch.setattr(extraction, "BATCH", 3)
 
 

@@ -58,7 +58,7 @@ def test_the_layer_is_chosen_once(recording: Recording, tmp_path: Path, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "latent_of", stop)
+        patch.setattr(run, "preferred_readout", stop)
         with pytest.raises(KeyboardInterrupt):
             study(recording, tmp_path / "out", features=layers())
     monkeypatch.setattr(run, "layer_correlations", stop)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from toy_experiment import SETTINGS, SIZE, contents, encoder, study, with_responses
+from toy_experiment import SETTINGS, SIZE, contents, encoder, small_blocks, study, with_responses
 
 from captum_shared._record import RECORD
 from captum_shared._resuming import ResumableFolder
@@ -21,9 +21,9 @@ from captum_shared.study.experiment import Experiment
 from captum_shared.study.result import StudyResult
 
 STEPS = {
-    "features": (extraction, "image_blocks"),
+    "features": (extraction, "_block"),
     "readout": (readouts, "fit_readout"),
-    "cross-validation": (readouts, "heldout_correlation"),
+    "cross-validation": (readouts, "heldout_against_chance"),
     "maps": (Experiment, "explained"),
 }
 STOPS = {  # where a study is interrupted, after how many calls, and how often each step is then left to be done
@@ -35,7 +35,7 @@ STOPS = {  # where a study is interrupted, after how many calls, and how often e
     "maps": (*STEPS["maps"], 0, (0, 0, 0, 4)),
     "keep": (pieces, "packed", 2, (0, 0, 0, 2)),
     "save": (StudyResult, "save", 0, (0, 0, 0, 0)),
-    "clear": (ResumableFolder, "clear", 0, (0, 0, 0, 0)),
+    "clear": (ResumableFolder, "clear", 1, (0, 0, 0, 0)),
 }
 
 
@@ -63,7 +63,7 @@ def counted(original: Callable[..., Any], calls: list[None]) -> Callable[..., An
 def test_an_interrupted_study_resumes_to_the_same_files_and_repeats_nothing(
     recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: str
 ) -> None:
-    monkeypatch.setattr(pieces, "BLOCK", 8)
+    small_blocks(monkeypatch, 8)
     whole = study(recording, tmp_path / "whole")
     owner, name, after, left = STOPS[stop]
     with monkeypatch.context() as patch:
