@@ -4,6 +4,7 @@ from .cosines import neuron_similarity, pairwise_similarity, shared_weights
 from .decomposition import Components, components
 from .embedding import embedding_readout
 from .heatmaps import Kind, heatmap, rank_correlation
+from .integration import AutoSteps
 from .layer import LayerSharedAttribution
 from .matching import Counterpart, counterpart
 from .neuron_maps import NeuronMaps
@@ -16,6 +17,7 @@ from .similarity import NeuronSimilarity
 
 __all__ = [
     "SHARPNESS",
+    "AutoSteps",
     "Components",
     "Counterpart",
     "Kind",

@@ -62,7 +62,9 @@ class PairPass:
             return cls._run(similarity, inputs, layer)
 
     @classmethod
-    def without_gradients(cls, similarity: NeuronSimilarity, inputs: Pair, layer: LayerNames = None) -> PairPass:
+    def without_gradients(
+        cls, similarity: NeuronSimilarity, inputs: Pair, layer: LayerNames | Literal[False] = False
+    ) -> PairPass:
         """Run the twins as :meth:`of` does, where only the features and activations are needed."""
         with torch.no_grad():
             return cls._run(similarity, inputs, layer)

@@ -194,7 +194,7 @@ def activations_at_cut(similarity: NeuronSimilarity, inputs: Pair) -> Pair:
     Raises:
         ValueError: if one has no positions in rows and columns.
     """
-    first, second = PairPass.without_gradients(similarity, inputs).activations
+    first, second = PairPass.without_gradients(similarity, inputs, None).activations
     return checked_cuts(similarity, (first, second))
 
 

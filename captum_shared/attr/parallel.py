@@ -1,33 +1,22 @@
 """Parallel backpropagation: two images in, two maps of what they share out."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, TypeAlias, final, overload
+from collections.abc import Mapping
+from typing import Any, Literal, final, overload
 
-from captum.attr import GradientAttribution
+from captum.attr import GradientAttribution, IntegratedGradients
 from captum.log import log_usage
 from jaxtyping import Float
 from torch import Tensor
 
 from captum_shared.attr._captum import TargetType
+from captum_shared.attr.arguments import Baselines, merged, pair_of, refuse
 from captum_shared.attr.backpropagation import PairPass
+from captum_shared.attr.integration import AutoSteps, automatic_steps, integrate
 from captum_shared.attr.jacobian import Jacobian, builder_of, check_arguments, checked_maps
 from captum_shared.attr.neuron_maps import NeuronMaps, Neurons, Reduce, Strategy, gradient_maps, listed_neurons
 from captum_shared.attr.pairs import Pair, checked_pair
 from captum_shared.attr.projection import SharedProjection
 from captum_shared.attr.similarity import NeuronSimilarity
-
-Baseline: TypeAlias = Tensor | int | float
-Baselines: TypeAlias = Baseline | tuple[Baseline, Baseline] | Callable[..., Any] | None
-"""One baseline for both images, or one of each; or what else a class of Captum takes."""
-
-_DEFAULTS: Final = {
-    "baselines": None,
-    "n_steps": 50,
-    "method": "gausslegendre",
-    "internal_batch_size": None,
-    "return_convergence_delta": False,
-}
-"""As in ``captum.attr.IntegratedGradients``."""
 
 
 @final
@@ -88,6 +77,7 @@ class ParallelSharedAttribution(GradientAttribution):
         super().__init__(similarity)
         self.projection = SharedProjection(similarity)
         self._build = builder_of(jacobian, multiply_by_inputs)
+        self._integrates = jacobian in ("integrated_gradients", IntegratedGradients)
         self._attribution: Any = None if self._build is None else self._build(self.projection)
         self._multiplies_by_inputs = bool(
             multiply_by_inputs if self._attribution is None else self._attribution.multiplies_by_inputs
@@ -109,11 +99,12 @@ class ParallelSharedAttribution(GradientAttribution):
         target: TargetType = None,
         *,
         baselines: Baselines = None,
-        n_steps: int = 50,
+        n_steps: int | Literal["auto"] | AutoSteps = 50,
         method: str = "gausslegendre",
         internal_batch_size: int | None = None,
         return_convergence_delta: Literal[True],
         jacobian_arguments: Mapping[str, Any] | None = None,
+        return_n_steps: Literal[False] = False,
     ) -> tuple[Pair, Tensor]: ...
 
     @overload
@@ -123,12 +114,26 @@ class ParallelSharedAttribution(GradientAttribution):
         target: TargetType = None,
         *,
         baselines: Baselines = None,
-        n_steps: int = 50,
+        n_steps: int | Literal["auto"] | AutoSteps = 50,
         method: str = "gausslegendre",
         internal_batch_size: int | None = None,
         return_convergence_delta: Literal[False] = False,
         jacobian_arguments: Mapping[str, Any] | None = None,
+        return_n_steps: Literal[False] = False,
     ) -> Pair: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: Pair,
+        target: TargetType = None,
+        *,
+        baselines: Baselines = None,
+        n_steps: Literal["auto"] | AutoSteps,
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        return_n_steps: Literal[True],
+    ) -> tuple[Any, ...]: ...
 
     @log_usage()
     def attribute(
@@ -137,12 +142,13 @@ class ParallelSharedAttribution(GradientAttribution):
         target: TargetType = None,
         *,
         baselines: Baselines = None,
-        n_steps: int = 50,
+        n_steps: int | Literal["auto"] | AutoSteps = 50,
         method: str = "gausslegendre",
         internal_batch_size: int | None = None,
         return_convergence_delta: bool = False,
         jacobian_arguments: Mapping[str, Any] | None = None,
-    ) -> Pair | tuple[Pair, Tensor]:
+        return_n_steps: bool = False,
+    ) -> Any:
         """Compute the two maps.
 
         From ``baselines`` to ``return_convergence_delta`` arguments are those of ``captum.attr.IntegratedGradients``.
@@ -156,24 +162,29 @@ class ParallelSharedAttribution(GradientAttribution):
                 list of one-element tuples with one entry a pair; or the name of the neuron, or a list of names; None if
                 there is only one neuron.
             baselines: where paths start, one for both images or a pair (under NoiseTunnel a pair); None for zeros.
-            n_steps: number of steps along each path.
-            method: quadrature rule.
+            n_steps: number of steps along each path; with Integrated Gradients also ``"auto"``, which takes as many
+                for each pair as it needs (:class:`~captum_shared.attr.AutoSteps`, also with another tolerance).
+            method: quadrature rule; of ``"auto"`` the trapezoidal one.
             internal_batch_size: how many steps of all pairs run at once; None for all.
             return_convergence_delta: whether to return also by how much the maps miss their goal
                 (:meth:`compute_convergence_delta`).
             jacobian_arguments: what the class behind ``jacobian`` takes besides, by name, such as
                 ``{"sliding_window_shapes": ((3, 8, 8), (3, 8, 8))}`` of ``Occlusion``.
+            return_n_steps: whether to return also how many steps each pair took, with ``n_steps="auto"``.
 
         Returns:
             The maps of the images and of the references, each with the shape, dtype and device of its input, signed
             and not normalised, so that pairs that share little get faint maps. With ``return_convergence_delta`` also
-            the delta of each pair, measured against h·f.
+            the delta of each pair, measured against h·f, and with ``return_n_steps`` last the number of its steps.
 
         Raises:
             TypeError: if ``inputs`` is not a pair of floating-point tensors, or the method behind ``jacobian`` does not
                 take an argument or needs another.
             ValueError: if the pair is empty, of unequal lengths or not finite, or does not fit the readout.
             RuntimeError: in inference mode.
+
+        Warns:
+            UserWarning: if a pair misses the tolerance of ``n_steps="auto"``.
         """
         chosen = {
             "baselines": baselines,
@@ -182,16 +193,21 @@ class ParallelSharedAttribution(GradientAttribution):
             "internal_batch_size": internal_batch_size,
             "return_convergence_delta": return_convergence_delta,
         }
-        arguments = _merged(chosen, jacobian_arguments or {})
+        arguments = merged(chosen, jacobian_arguments or {})
         images, references = checked_pair(inputs)
+        steps = automatic_steps(n_steps, return_n_steps, integrates=self._integrates)
+        if steps is not None:
+            multiplies = self.multiplies_by_inputs
+            result = integrate(self.forward_func, (images, references), target, steps, arguments, multiplies=multiplies)
+            return result.told(delta=return_convergence_delta, n_steps=return_n_steps)
         if self._build is None:
             return self._gradients((images, references), target, arguments)
         check_arguments(self._attribution, arguments)
         with self.forward_func.own() as own:  # whose modules Captum can set its hooks on
             weights = own.shared_weights(images, references, target)
             attribution: Any = self._build(SharedProjection(own))
-            result = attribution.attribute((images, references), additional_forward_args=(weights,), **arguments)
-        maps, delta = result if arguments.get("return_convergence_delta") else (result, None)
+            told = attribution.attribute((images, references), additional_forward_args=(weights,), **arguments)
+        maps, delta = told if arguments.get("return_convergence_delta") else (told, None)
         first, second = checked_maps(maps, (images, references))
         finished = _finished(first, images), _finished(second, references)
         return finished if delta is None else (finished, delta)
@@ -241,7 +257,7 @@ class ParallelSharedAttribution(GradientAttribution):
         """
         pair, listed = checked_pair(inputs), listed_neurons(self.forward_func, neurons)
         if self._build is None:
-            _refuse(arguments or {})
+            refuse(arguments or {})
             passed = PairPass.of(self.forward_func, pair)
             made, gradients = gradient_maps(passed, self.forward_func, listed, strategy=strategy)
             return NeuronMaps(listed, (self._finished(each, pair) for each in gradients), made, reduce)
@@ -277,12 +293,12 @@ class ParallelSharedAttribution(GradientAttribution):
         with self.forward_func.own() as own:
             weights = own.shared_weights(images, references, target)
             delta: Tensor = GradientAttribution(SharedProjection(own)).compute_convergence_delta(
-                attributions, _pair_of(start_point), (images, references), additional_forward_args=(weights,)
+                attributions, pair_of(start_point), (images, references), additional_forward_args=(weights,)
             )
         return delta
 
     def _gradients(self, pair: Pair, target: TargetType, arguments: Mapping[str, Any]) -> Pair:
-        _refuse(arguments)
+        refuse(arguments)
         maps = PairPass.of(self.forward_func, pair).gradients(self.forward_func, target)
         return self._finished(maps, pair)
 
@@ -290,30 +306,6 @@ class ParallelSharedAttribution(GradientAttribution):
         if self.multiplies_by_inputs:
             gradients = gradients[0] * pair[0].detach(), gradients[1] * pair[1].detach()
         return _finished(gradients[0], pair[0]), _finished(gradients[1], pair[1])
-
-
-def _refuse(arguments: Mapping[str, Any]) -> None:
-    if arguments:
-        raise TypeError(f"Plain gradients take no {', '.join(arguments)}. Choose another jacobian, or leave it out.")
-
-
-def _merged(chosen: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that differ from their defaults, and others."""
-    arguments = {
-        name: value for name, value in chosen.items() if isinstance(value, (Tensor, tuple)) or value != _DEFAULTS[name]
-    }
-    twice = sorted(arguments.keys() & others.keys())
-    if twice:
-        raise TypeError(f"Expected each argument once, but got {', '.join(twice)} in jacobian_arguments too.")
-    arguments.update(others)
-    if "baselines" in arguments:
-        arguments["baselines"] = _pair_of(arguments["baselines"])
-    return arguments
-
-
-def _pair_of(baselines: Any) -> Any:
-    """Use one baseline for both images; leave pairs, functions and None to Captum."""
-    return (baselines, baselines) if isinstance(baselines, (Tensor, int, float)) else baselines
 
 
 def _finished(attribution: Tensor, like: Tensor) -> Tensor:
