@@ -1,3 +1,4 @@
+from ._engine import engine_by_name
 from .attr import (
     LayerSharedAttribution,
     Match,
@@ -40,6 +41,7 @@ __all__ = [
     "SharedCorrespondence",
     "SharedProjection",
     "StudySettings",
+    "engine_by_name",
     "explain",
     "fit_readout",
     "heldout_correlation",

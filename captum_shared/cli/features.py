@@ -70,7 +70,7 @@ def features(
     paths = listed_images(source, images=images)
     encoder = layered_encoder(model, listed(layer) or [], weights, pool=pool).to(available(device))
     readers = min(1, (os.cpu_count() or 1) - 1) if num_workers is None else num_workers
-    with engine_by_name(engine, address=address, workers=workers) as computing:
+    with engine_by_name(engine, address=address, workers=workers, gpus=device.startswith("cuda")) as computing:
         store = write_features(
             output,
             encoder,
