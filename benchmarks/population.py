@@ -3,7 +3,8 @@
 A recording of drawn images is made, of which a quarter is of the preferred category. It is studied once as it is, in a
 process that may not have more than ``--memory`` GiB of data (``ulimit -d``); and once more into another folder, by
 processes that are killed (SIGKILL) at random moments, as many times as asked for, each going on with what the last one
-left. Both must come to the same files, to the last bit.
+left. Both must come to the same files, to the last bit. Moments are told by the processor time that a process has had,
+so that a busy machine does not move them all to the beginning.
 
     python benchmarks/population.py --images 22000 --neurons 200 --kills 10 --folder /tmp/population
 """
@@ -18,10 +19,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from PIL import Image
 from reporting import write_report
 from tqdm import tqdm
@@ -97,41 +100,54 @@ def started(file: Path, output: Path, chosen: argparse.Namespace) -> subprocess.
         return subprocess.Popen(command, preexec_fn=limit, stdout=log, stderr=log)  # nosec
 
 
-def ended(process: subprocess.Popen[bytes]) -> tuple[int, float]:
-    """Wait for the end of a process: its status, and its peak memory in GiB."""
+def ended(process: subprocess.Popen[bytes]) -> dict[str, float]:
+    """Wait for the end of a process: its status, processor time, and peak memory in GiB."""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, usage.ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+    return {
+        "status": process.returncode,
+        "processor_s": usage.ru_utime + usage.ru_stime,
+        "peak_memory_GiB": usage.ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20),
+    }
 
 
 def whole(file: Path, output: Path, chosen: argparse.Namespace) -> dict[str, float]:
     start = time.perf_counter()
-    status, memory = ended(started(file, output, chosen))
-    if status:
-        raise RuntimeError(f"The study ended with status {status}: see {output}.log.")
-    return {"wall_s": time.perf_counter() - start, "peak_memory_GiB": memory}
+    told = ended(started(file, output, chosen))
+    if told["status"]:
+        raise RuntimeError(f"The study ended with status {told['status']}: see {output}.log.")
+    return {"wall_s": time.perf_counter() - start, **told}
 
 
-def killed(file: Path, output: Path, chosen: argparse.Namespace, duration: float) -> dict[str, Any]:
-    """Study with kills, whose moments are spread over the time that the study takes."""
+def kill_after(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Kill a process when it has had so much processor time, unless it ends before."""
+    own = psutil.Process(process.pid)
+    while True:
+        with suppress(psutil.NoSuchProcess):
+            if own.status() == psutil.STATUS_ZOMBIE:
+                return
+            if sum(own.cpu_times()[:2]) >= seconds:
+                process.send_signal(signal.SIGKILL)
+                return
+        time.sleep(0.05)
+
+
+def killed(file: Path, output: Path, chosen: argparse.Namespace, seconds: float) -> dict[str, Any]:
+    """Study with kills, whose moments are spread over the processor time that the study takes."""
     rng, kills, memory = np.random.default_rng(chosen.seed), [], 0.0
     while True:
-        process, start = started(file, output, chosen), time.perf_counter()
-        wait = rng.uniform(0, 2 * duration / (chosen.kills + 1)) if len(kills) < chosen.kills else None
-        try:
-            process.wait(wait)
-            status, used = process.returncode, 0.0
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            status, used = ended(process)
-            done = sorted(each.name for each in (output / ".progress").glob("*.npz")) if output.exists() else []
-            kills.append({"after_s": time.perf_counter() - start, "parts_kept": len(done)})
-            print(f"kill {len(kills)}: {kills[-1]}", flush=True)
-        memory = max(memory, used)
-        if status == 0:
+        process = started(file, output, chosen)
+        if len(kills) < chosen.kills:
+            kill_after(process, rng.uniform(0, 2 * seconds / (chosen.kills + 1)))
+        told = ended(process)
+        memory = max(memory, told["peak_memory_GiB"])
+        if told["status"] == 0:
             return {"kills": kills, "peak_memory_GiB": memory}
-        if status != -signal.SIGKILL:
-            raise RuntimeError(f"The study ended with status {status}: see {output}.log.")
+        if told["status"] != -signal.SIGKILL:
+            raise RuntimeError(f"The study ended with status {told['status']}: see {output}.log.")
+        kept = [each for each in (output / ".progress").rglob("*") if each.is_file()]
+        kills.append({"after_processor_s": told["processor_s"], "files_kept": len(kept)})
+        print(f"kill {len(kills)}: {kills[-1]}", flush=True)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -157,7 +173,7 @@ def main() -> None:
     outputs = [chosen.folder / f"{kind}-{chosen.images}-{chosen.neurons}" for kind in ("whole", "killed")]
     results: dict[str, Any] = {"whole": whole(file, outputs[0], chosen)}
     print(json.dumps(results), flush=True)
-    results["killed"] = killed(file, outputs[1], chosen, results["whole"]["wall_s"])
+    results["killed"] = killed(file, outputs[1], chosen, results["whole"]["processor_s"])
     results["sha256"] = digests(outputs[0])
     results["identical"] = results["sha256"] == digests(outputs[1])
     settings = {name: getattr(chosen, name) for name in ("images", "neurons", "kills", "folds", "memory", "seed")}

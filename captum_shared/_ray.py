@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import reprlib
+import socket
 import sys
 import warnings
 from collections import Counter, deque
@@ -129,7 +130,7 @@ class RayEngine:
         actor = (
             self._ray.remote(_Worker)
             .options(num_cpus=self._here.threads, num_gpus=int(self._gpus), runtime_env={"env_vars": environment})
-            .remote()
+            .remote(socket.gethostname())
         )
         return _Member(actor, deque([(actor.surroundings.remote(), -1, None)]))
 
@@ -246,7 +247,8 @@ class _Member:
 class _Worker:
     """What runs in a process of Ray."""
 
-    def __init__(self) -> None:
+    def __init__(self, home: str) -> None:
+        self._home = home
         self._built: Any = None
         self._work: Any = None
 
@@ -261,9 +263,22 @@ class _Worker:
             if self._built != shared[0]:
                 self._work = None
                 self._work, self._built = ray_package().get(shared[0])(), shared[0]
-            result = self._work(task)
+            try:
+                result = self._work(task)
+            except FileNotFoundError as error:
+                raise self._elsewhere(error) from None
         told = ((str(each.message), each.category, each.filename, each.lineno) for each in given)
         return result, [*dict.fromkeys(told)]
+
+    def _elsewhere(self, error: FileNotFoundError) -> FileNotFoundError:
+        """What a missing file may mean on another machine."""
+        host = socket.gethostname()
+        if host == self._home:
+            return error
+        return FileNotFoundError(
+            f"{error} This was on {host}: workers read files by the same paths as {self._home}, so put them on a file "
+            "system that all machines share."
+        )
 
 
 def _first_line(error: Exception) -> str:

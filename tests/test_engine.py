@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import psutil
 import pytest
 import ray as package
+from toy_experiment import contents, recorded, study
 
 from captum_shared._engine import Engine, LocalEngine, Surroundings, engine_by_name
 from captum_shared._ray import RayEngine
@@ -99,6 +101,34 @@ def test_errors_and_warnings_come_home(ray: Engine) -> None:
     warnings.simplefilter("ignore")
     with pytest.raises(FileNotFoundError, match=r"^Expected a file, got none of number 7\.$"):
         list(ray.map(lambda: _told, range(8)))
+
+
+def _missing(number: int) -> int:
+    raise FileNotFoundError(f"Expected a file, got none of number {number}.")
+
+
+def test_a_file_that_another_machine_does_not_see_is_explained(
+    ray: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(ray, RayEngine)
+    with pytest.raises(FileNotFoundError, match=r"^Expected a file, got none of number 0\.$"):
+        list(ray.map(lambda: _missing, [0]))
+    monkeypatch.setattr(socket, "gethostname", lambda: "login")  # of this process alone
+    ray._dismiss(ray._crew)
+    with pytest.raises(
+        FileNotFoundError, match=r"none of number 0\. This was on .*: workers read files by the same paths"
+    ):
+        list(ray.map(lambda: _missing, [0]))
+    ray._dismiss(ray._crew)
+
+
+@pytest.mark.filterwarnings("ignore:.* of 22 images cannot be read")
+def test_a_study_by_workers_is_that_of_one_process(ray: Engine, tmp_path: Path) -> None:
+    recording = recorded(tmp_path / "images")
+    (recording.paths or ())[5].write_text("no image")
+    study(recording, tmp_path / "here", skip_bad=True)
+    study(recording, tmp_path / "there", skip_bad=True, engine=ray)
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
 
 
 def test_workers_with_other_versions_are_refused(ray: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
