@@ -16,7 +16,10 @@ from toy_experiment import contents, recorded, study
 from captum_shared._engine import Engine, LocalEngine, Surroundings, engine_by_name
 from captum_shared._ray import RayEngine
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of Ray's own
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),  # of Ray's own
+    pytest.mark.filterwarnings("ignore:No worker could begin yet"),  # on a busy machine
+]
 
 
 @pytest.fixture(scope="module")
