@@ -20,7 +20,7 @@ from captum_shared.neurons.arrays import (
     column_names,
     same_kind,
 )
-from captum_shared.neurons.fitting import FEWEST_IMAGES, ROUNDING, Labels, fitted
+from captum_shared.neurons.fitting import FEWEST_IMAGES, Labels, extremes, fitted, varies
 from captum_shared.neurons.readout import LinearReadout
 
 Groups = Sequence[Any] | Array
@@ -181,11 +181,9 @@ def unit_columns(responses: Numbers) -> Numbers:
                [ 0.7071,     nan]])
     """
     recorded = ~np.isnan(responses)
-    lowest = np.min(responses, axis=0, initial=np.inf, where=recorded)
-    highest = np.max(responses, axis=0, initial=-np.inf, where=recorded)
-    varying = highest - lowest > ROUNDING * np.maximum(np.abs(lowest), np.abs(highest))  # as in varies
+    lowest, highest = extremes(responses)
     means = np.sum(responses, axis=0, where=recorded) / np.maximum(recorded.sum(axis=0), 1)
-    spans = np.where(varying, highest - lowest, np.nan)  # by which first, so that nothing under- or overflows
+    spans = np.where(varies(responses), highest - lowest, np.nan)  # by which first: nothing under- or overflows
     centered = (responses - means) / spans
     units: Numbers = centered / np.sqrt(np.sum(centered**2, axis=0, where=recorded))
     return units

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Float64, Shaped
+from jaxtyping import Bool, Float64, Shaped
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.multioutput import MultiOutputRegressor
@@ -55,7 +55,7 @@ def fitted(
     """
     rows = np.arange(len(features)) if images is None else images
     weight = np.zeros((responses.shape[1], features.shape[1]))
-    bias = np.array([_mean(neuron[~np.isnan(neuron)]) for neuron in responses.T])
+    bias = _means(responses)
     for recorded, neurons in _recorded_together(responses, labels if estimator is None else None):
         chosen = None if images is None and recorded.all() else rows[recorded]
         alike = recorded.all() and len(neurons) == responses.shape[1]  # as it lies in memory: copies round differently
@@ -70,37 +70,54 @@ def fitted(
     return weight, bias
 
 
-def varies(responses: Float64[np.ndarray, " image"]) -> bool:
-    """Tell whether responses differ by more than the rounding of a mean does, 1e-12 of the largest.
+def varies(responses: Float64[np.ndarray, "image neuron"]) -> Bool[np.ndarray, " neuron"]:
+    """Tell of which neurons the responses differ by more than the rounding of a mean does, 1e-12 of the largest.
 
     Args:
-        responses: of one neuron, at least one.
+        responses: NaN where nothing was recorded.
 
     Returns:
-        Whether there is anything to explain.
+        Whether there is anything to explain; not where nothing was recorded.
 
     Example:
-        >>> varies(np.array([0.3, 0.1 + 0.2])), varies(np.array([0.0, 1e-30]))
-        (False, True)
+        >>> varies(np.array([[0.3, 0.0, np.nan], [0.1 + 0.2, 1e-30, 2.0]]))
+        array([False,  True, False])
     """
-    return bool(np.ptp(responses) > ROUNDING * np.abs(responses).max())
+    lowest, highest = extremes(responses)
+    varying: npt.NDArray[np.bool_] = highest - lowest > ROUNDING * np.maximum(np.abs(lowest), np.abs(highest))
+    return varying
+
+
+def extremes(responses: Numbers) -> tuple[Numbers, Numbers]:
+    """Tell the lowest and the highest response of each neuron.
+
+    Args:
+        responses: (image, neuron), NaN where nothing was recorded.
+
+    Returns:
+        Both along (neuron,), infinite where nothing was recorded.
+    """
+    recorded = ~np.isnan(responses)
+    lowest: Numbers = np.min(responses, axis=0, initial=np.inf, where=recorded)
+    highest: Numbers = np.max(responses, axis=0, initial=-np.inf, where=recorded)
+    return lowest, highest
+
+
+def _means(responses: Numbers) -> Numbers:
+    """Of neurons that may not be fitted; to the last bit where all responses are equal, 0 where there is none."""
+    recorded = ~np.isnan(responses)
+    count = recorded.sum(axis=0)
+    means = np.sum(responses, axis=0, where=recorded) / np.maximum(count, 1)
+    return np.where(varies(responses) | (count == 0), means, extremes(responses)[0])
 
 
 def _recorded_together(responses: Numbers, labels: Labels | None) -> list[tuple[npt.NDArray[np.bool_], list[int]]]:
     """The neurons that can be fitted, by the images that were recorded for them."""
-    together: defaultdict[bytes, list[int]] = defaultdict(list)
-    for neuron, recorded in enumerate(~np.isnan(responses).T):
-        if recorded.sum() >= FEWEST_IMAGES and varies(responses[recorded, neuron]):
-            together[recorded.tobytes()].append(neuron)
-    alike = [(~np.isnan(responses[:, neurons[0]]), neurons) for neurons in together.values()]
+    recorded, together = ~np.isnan(responses), defaultdict[bytes, list[int]](list)
+    for neuron in np.flatnonzero(varies(responses) & (recorded.sum(axis=0) >= FEWEST_IMAGES)):
+        together[recorded[:, neuron].tobytes()].append(int(neuron))
+    alike = [(recorded[:, neurons[0]], neurons) for neurons in together.values()]
     return [each for each in alike if labels is None or len(np.unique(labels[each[0]])) > 1]
-
-
-def _mean(recorded: Numbers) -> float:
-    """Of a neuron that may not be fitted; to the last bit where all responses are equal."""
-    if len(recorded) == 0:
-        return 0.0
-    return float(recorded.mean() if varies(recorded) else np.median(recorded))
 
 
 def _fitted(estimator: Any, inputs: Any, outputs: Any, labels: Labels | None) -> Any:

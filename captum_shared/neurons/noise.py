@@ -178,7 +178,7 @@ def _exclusion(responses: Numbers) -> str:
         return "no response recorded"
     if not recorded.any():
         return "silent"
-    if not varies(recorded):
+    if not varies(recorded[:, None])[0]:
         return "constant"
     return "recorded for fewer than half of the images" if 2 * len(recorded) < len(responses) else ""
 
