@@ -1,4 +1,4 @@
-from .datasets import kriegeskorte92, preference, response_modes
+from .datasets import kriegeskorte92, preference, response_modes, things_ventral_stream
 from .formats.table import FORMATS
 from .listed import listed_images
 from .recording import Recording
@@ -12,4 +12,5 @@ __all__ = [
     "listed_images",
     "preference",
     "response_modes",
+    "things_ventral_stream",
 ]

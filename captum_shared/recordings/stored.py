@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import final
+from typing import TypeAlias, final
 
 import numpy as np
 from jaxtyping import Float64, Int
@@ -16,6 +16,9 @@ from numpy import ndarray
 from captum_shared.recordings.formats.identifiers import Choice, check_distinct, chosen_positions
 from captum_shared.recordings.formats.table import neurons_in
 from captum_shared.recordings.recording import Recording
+
+Numbers: TypeAlias = tuple[Float64[ndarray, "phase image chosen"], Float64[ndarray, "half image chosen"] | None]
+"""What is read of some neurons: their responses, and the means over odd and even repetitions."""
 
 
 @final
@@ -33,7 +36,8 @@ class StoredRecording:
         regions: one per neuron.
         subjects: one per neuron.
         reliability: one per neuron; None: nothing was published.
-        read: reads all responses of some neurons: from their positions, at least one, to their recording.
+        read: reads all responses of some neurons: from their positions, at least one, to ``responses`` and ``halves``
+            of a recording of these.
 
     Raises:
         ValueError: if two neurons have the same name.
@@ -58,7 +62,7 @@ class StoredRecording:
     regions: tuple[str, ...]
     subjects: tuple[str, ...]
     reliability: Float64[ndarray, " neuron"] | None
-    read: Callable[[Int[ndarray, " chosen"]], Recording]
+    read: Callable[[Int[ndarray, " chosen"]], Numbers]
 
     def __post_init__(self) -> None:
         check_distinct(self.neuron_names, "neuron_names")
@@ -116,7 +120,7 @@ class StoredRecording:
             regions=known.regions,
             subjects=known.subjects,
             reliability=known.reliability,
-            read=lambda positions: load(neurons=positions),
+            read=partial(_read, load, known.neuron_names, first.stimulus_ids),
         )
 
     @property
@@ -147,14 +151,19 @@ class StoredRecording:
         positions = chosen_positions(neurons, self.neuron_names, "neuron")
         check_distinct([self.neuron_names[index] for index in positions], "neuron_names")
         rows = chosen_positions(images, self.stimulus_ids, "image")
-        part = self.read(positions)
-        expected = tuple(self.neuron_names[index] for index in positions)
-        if (part.neuron_names, part.stimulus_ids) != (expected, self.stimulus_ids):
-            raise ValueError(
-                f"Expected the {self.n_images} images and the neurons {', '.join(expected[:10])} of the recording as "
-                f"it was opened, got {part.n_images} images and {', '.join(part.neuron_names[:10])}: open it again."
-            )
-        return part if images is None else part.select(images=rows)
+        responses, halves = self.read(positions)
+        whole = Recording(
+            responses=responses,
+            stimulus_ids=self.stimulus_ids,
+            categories=self.categories,
+            neuron_names=tuple(self.neuron_names[index] for index in positions),
+            regions=tuple(self.regions[index] for index in positions),
+            subjects=tuple(self.subjects[index] for index in positions),
+            paths=self.paths,
+            halves=halves,
+            reliability=None if self.reliability is None else self.reliability[positions],
+        )
+        return whole if images is None else whole.select(images=rows)
 
     def blocks(self, n_neurons: int = 100) -> Iterator[Recording]:
         """Read the recording block by block.
@@ -172,3 +181,19 @@ class StoredRecording:
             raise ValueError(f"Expected blocks of at least 1 neuron, got {n_neurons}.")
         for start in range(0, self.n_neurons, n_neurons):
             yield self.select(neurons=np.arange(start, min(start + n_neurons, self.n_neurons)))
+
+
+def _read(
+    load: Callable[..., Recording],
+    neuron_names: tuple[str, ...],
+    stimulus_ids: tuple[str, ...],
+    positions: Int[ndarray, " chosen"],
+) -> Numbers:
+    """Load some neurons of a file, which should be what it was when it was opened."""
+    part, expected = load(neurons=positions), tuple(neuron_names[index] for index in positions)
+    if (part.neuron_names, part.stimulus_ids) != (expected, stimulus_ids):
+        raise ValueError(
+            f"Expected the {len(stimulus_ids)} images and the neurons {', '.join(expected[:10])} of the recording as "
+            f"it was opened, got {part.n_images} images and {', '.join(part.neuron_names[:10])}: open it again."
+        )
+    return part.responses, part.halves

@@ -78,6 +78,33 @@ def check_hdf5(path: Path, *, follow_links: bool = False) -> None:
                 _check_dataset(item, name, size=path.stat().st_size, follow_links=follow_links)
 
 
+def checked_dataset(file: Any, name: str, *, whole: bool = True) -> Any:
+    """Find one dataset of a file, and check it alone.
+
+    Args:
+        file: open.
+        name: its path.
+        whole: whether to check that all of its parts were written, too, which takes long where there are many.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        ValueError: if there is none, or it takes its numbers from elsewhere, or is not all there.
+    """
+    import h5py
+
+    link = file.get(name, getlink=True) if name in file else None
+    item = file[name] if isinstance(link, h5py.HardLink) else None
+    if not isinstance(item, h5py.Dataset):
+        raise ValueError(f"Expected the dataset {name!r}, got {first_ten(sorted(file))}: it is another file.")
+    if item.is_virtual or item.id.get_create_plist().get_external_count():
+        raise ValueError(f"Expected a file that holds all of its data, got {name!r} from other files: download it.")
+    if whole:
+        _check_dataset(item, name, size=Path(file.filename).stat().st_size, follow_links=False)
+    return item
+
+
 def _items(group: Any) -> Iterator[tuple[str, Any]]:
     """External links and datasets below a group, by their paths; everything once, as links can go in circles."""
     import h5py

@@ -128,6 +128,23 @@ def named_files(
     return tuple(files)
 
 
+def all_files(filenames: Sequence[str], folder: Path) -> tuple[Path, ...]:
+    """Find files by their names, none of them missing.
+
+    Args:
+        filenames: as of :func:`named_files`.
+        folder: where they are.
+
+    Returns:
+        One path per name.
+
+    Raises:
+        FileNotFoundError: if some are missing; the first ten are listed.
+        ValueError: as there.
+    """
+    return tuple(file for file in named_files(filenames, folder) if file is not None)
+
+
 def identified_files(
     stimulus_ids: Sequence[str], folder: Path, *, skip_missing: bool = False
 ) -> tuple[tuple[Path | None, ...], tuple[str, ...]]:
