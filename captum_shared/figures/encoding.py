@@ -236,6 +236,11 @@ def _told_reliability(result: StudyResult) -> str:
             "Reliability: correlation of two halves of the repetitions, corrected to all of them (Spearman-Brown), "
             "which is no ceiling. Ceiling: its root, which the best predictions can reach."
         )
+    if result.settings.get("published_reliability"):
+        return (
+            "Reliability: as published with the recording, of images of any category, which is no ceiling. Ceiling: "
+            "its root, which the best predictions can reach."
+        )
     return ""
 
 

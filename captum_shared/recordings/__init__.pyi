@@ -1,4 +1,4 @@
-from .datasets import kriegeskorte92, preference, response_modes, things_ventral_stream
+from .datasets import kriegeskorte92, natural_scenes, preference, response_modes, things_ventral_stream
 from .formats.table import FORMATS
 from .listed import listed_images
 from .recording import Recording
@@ -10,6 +10,7 @@ __all__ = [
     "StoredRecording",
     "kriegeskorte92",
     "listed_images",
+    "natural_scenes",
     "preference",
     "response_modes",
     "things_ventral_stream",

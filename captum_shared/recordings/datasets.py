@@ -18,9 +18,10 @@ from sklearn.decomposition import KernelPCA
 
 from captum_shared._files import write_atomically
 from captum_shared.recordings.recording import Recording
+from captum_shared.recordings.scenes import natural_scenes
 from captum_shared.recordings.ventral_stream import things_ventral_stream
 
-__all__ = ["kriegeskorte92", "preference", "response_modes", "things_ventral_stream"]
+__all__ = ["kriegeskorte92", "natural_scenes", "preference", "response_modes", "things_ventral_stream"]
 
 KRIEGESKORTE92_URL = (
     "https://raw.githubusercontent.com/rsagroup/rsatoolbox/9ac4b5cdcb702c02481cabba33c551d187d50b6c/"

@@ -113,6 +113,7 @@ def description(
         "preprocess": digest([_bytes(_preprocessed_card(encoder))]),
         "phases": recording.n_phases,
         "halves": recording.halves is not None,
+        "published_reliability": recording.reliability is not None,
         **asdict(settings),
         "methods": list(settings.methods),
     }

@@ -256,6 +256,14 @@ class TestEveryFormatThatCanBeWritten:
                 expected.save(file)
             assert not list(tmp_path.iterdir())
 
+    def test_a_published_reliability_is_kept_or_refused(self, tmp_path: Path, each: Format) -> None:
+        expected, file = recording(reliability=np.array([0.25, NAN])), tmp_path / f"r{each.extensions[0]}"
+        if each.halves:
+            np.testing.assert_array_equal(self.saved_and_loaded(expected, file).reliability, [0.25, NAN])
+        else:
+            with pytest.raises(ValueError, match=r"no place for the reliability that this recording has"):
+                expected.save(file)
+
     @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         responses=arrays(np.float64, (2, 3, 2), elements=st.floats(allow_infinity=False)),

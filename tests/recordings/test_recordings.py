@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -309,3 +310,13 @@ def test_a_table_of_another_encoding(tmp_path):
         Recording.load(write_responses(tmp_path / "r.npz"))
     (tmp_path / "stimuli.csv").write_bytes("stimulus_id, category\r\nhand, Körper\r\n".encode("utf-8-sig"))
     assert Recording.load(write_responses(tmp_path / "r.npz", ("hand",))).categories == ("Körper",)
+
+
+def test_a_published_reliability_is_checked_and_chosen() -> None:
+    values = {"stimulus_ids": ("a",), "categories": ("",), "neuron_names": tuple("ABC"), "regions": ("",) * 3}
+    told = partial(Recording, np.zeros((1, 1, 3)), subjects=("",) * 3, **values)
+    recording = told(reliability=np.array([0.5, -0.125, np.nan]))
+    np.testing.assert_array_equal(recording.select(neurons=["C", "B"]).reliability, [np.nan, -0.125])
+    assert told().reliability is None
+    with pytest.raises(ValueError, match=r"reliabilities of at most 1, got 50\.0: divide by 100"):
+        told(reliability=np.array([0.5, 50.0, np.nan]))
