@@ -18,6 +18,7 @@ from numpy.lib.npyio import NpzFile
 
 from captum_shared._files import write_atomically
 from captum_shared._reading import opened
+from captum_shared.study.behaviour import Behaviour
 from captum_shared.study.concordance import Concordance
 
 Kind: TypeAlias = Literal["strong", "dissimilar", "weak"]
@@ -25,7 +26,7 @@ Kind: TypeAlias = Literal["strong", "dissimilar", "weak"]
 SIDES = ("image", "reference")
 _OPTIONAL = ("agreement", "gradient_ig_correlation")
 _AGAIN = "Run the study again, into a new folder, or resume it where it is."
-_WHERE_KNOWN = ("compared",)  # written only if there is something to write
+_WHERE_KNOWN = ("compared", "behaviour")  # written only if there is something to write
 AXES = ("pair", "side", "method", "row", "column")
 
 
@@ -133,6 +134,7 @@ class StudyResult:
         layers: if the layer was chosen among several, how well each predicts held-out images of the preferred
             category: the correlation, mean of the neurons.
         compared: how far subjects agree, and regions, where there are several.
+        behaviour: how a behavioural measure goes with what neurons make of the images; None if there is none.
 
     Example:
         >>> result = StudyResult({"preferred": "body"}, {}, 0, (-0.2, 0.2), (-0.1, 0.1), (), Path("maps.npz"))
@@ -149,6 +151,7 @@ class StudyResult:
     map_file: Path = field(compare=False)
     layers: Mapping[str, float] = field(default_factory=dict)
     compared: tuple[Concordance, ...] = ()
+    behaviour: Behaviour | None = None
 
     @property
     def included(self) -> tuple[NeuronResult, ...]:
@@ -267,6 +270,8 @@ class StudyResult:
             for interval in ("null_interval", "ooc_null_interval"):
                 content[interval] = _interval(content[interval])
             content["compared"] = tuple(map(Concordance.read, content.get("compared", ())))
+            if "behaviour" in content:
+                content["behaviour"] = Behaviour.read(content["behaviour"])
             return cls(**content, neurons=neurons, map_file=file.with_name("maps.npz"))
 
 
