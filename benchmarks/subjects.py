@@ -1,13 +1,13 @@
 """Whether a study says which two of three animals share their tuning, and is silent where none, or all, do.
 
 Animals see drawn photographs. The parts that drive a neuron are drawn from three parts of creatures; those are the same
-for animals that share their tuning, and at most one is the same for others. What is recorded is noisy (Poisson), in some
-recordings of one animal with an eighth of the repetitions, and of 20 to 30 neurons each. Noise that is made equal,
+for animals that share their tuning, and at most one is the same for others. What is recorded is noisy (Poisson), of one
+animal in some recordings with an eighth of the repetitions, and of 20 to 30 neurons each. Noise that is made equal,
 readouts, profiles and verdict are those of a study (``captum_shared.study``); the features of the embedded network are
 computed once for all seeds.
 
-- ``says``: the two that agree most are those that share, and they are ahead of the third beyond chance (p < 0.05);
-- ``shares``: besides, they do not differ, and both differ from the third (``Concordance.sharing``);
+- ``says``: the two that share agree more with each other than with the third, beyond chance (``Concordance.ahead``);
+- ``shares``: besides, the two do not differ from each other (``Concordance.sharing``);
 - ``wrongly``: other two are said to share; where all are alike, or all different, any two.
 
     python benchmarks/subjects.py --output benchmarks/results/subjects.json
@@ -112,11 +112,11 @@ def row(world: World, name: str, seeds: int) -> dict[str, Any]:
     if len(shared) == 2:
         right = tuple(shared)
         told["closest"] = sum(each.closest == right for each in results)
-        told["says"] = sum(each.closest == right and each.p_closest < 0.05 for each in results)
+        told["says"] = sum(each.closest == right and each.ahead for each in results)
         told["shares"] = sum(each.sharing == right for each in results)
         told["wrongly"] = sum(each.sharing not in (None, right) for each in results)
     else:
-        told["ahead"] = sum(each.p_closest < 0.05 for each in results)
+        told["ahead"] = sum(each.ahead for each in results)
         told["wrongly"] = sum(each.sharing is not None for each in results)
     print(told, flush=True)
     return told

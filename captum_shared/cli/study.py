@@ -85,6 +85,13 @@ def study(
     all_neurons: Annotated[
         bool, typer.Option("--all-neurons", help="Explain neurons, too, that are predicted no better than by chance.")
     ] = False,
+    behaviour: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV file of a behavioural measure, with the columns stimulus_id and value, and maybe reference and "
+            "trial: how it goes with predicted responses and maps is tested."
+        ),
+    ] = None,
     show: Annotated[
         str | None, typer.Option(help="Method whose maps the figures show; by default the recommended one.")
     ] = None,
@@ -111,6 +118,7 @@ def study(
     from captum_shared.figures.study import write_figures
     from captum_shared.methods.registry import DEFAULT_METHODS
     from captum_shared.recordings.recording import Recording
+    from captum_shared.study.behaviour import BehaviourTable
     from captum_shared.study.run import run_study
     from captum_shared.study.settings import StudySettings
 
@@ -140,6 +148,7 @@ def study(
         skip_missing=skip_missing,
         allow_outside=allow_outside,
     )
+    measure = None if behaviour is None else BehaviourTable.read(behaviour, loaded.stimulus_ids)
     folders = file_names([f"{name}-{cut}" for name, _, cut in encoders], kept="-.")
     results: list[StudyResult] = []
     with engine_by_name(engine, address=address, workers=workers, gpus=device.startswith("cuda")) as ready:
@@ -161,6 +170,7 @@ def study(
                     store=stores[len(results)],
                     skip_bad=skip_bad,
                     engine=ready,
+                    behaviour=measure,
                 )
             )
     names = [_name(result) for result in results]
@@ -270,3 +280,5 @@ def _print_summary(results: Sequence[StudyResult], names: Sequence[str]) -> None
             typer.echo(f"mean {label.replace('_', ' ')}: {mean}")
         for compared in result.compared:
             typer.echo(f"{compared.by}s: {compared.told}")
+        for line in result.behaviour.told if result.behaviour else ():
+            typer.echo(f"behaviour: {line}")

@@ -1,3 +1,4 @@
+from .behaviour import behaviour_figure
 from .benchmark import benchmark_figure, save_benchmark
 from .comparison import architectures_figure, integrated_gradients_figure
 from .components import components_figure
@@ -19,6 +20,7 @@ __all__ = [
     "Panel",
     "absolute_scale",
     "architectures_figure",
+    "behaviour_figure",
     "benchmark_figure",
     "check_output",
     "components_figure",

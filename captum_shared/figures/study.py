@@ -16,6 +16,7 @@ from captum_shared._record import keep
 from captum_shared._resuming import digest, versions
 from captum_shared.figures import (
     architectures_figure,
+    behaviour_figure,
     concordance_figure,
     encoding_figure,
     faint_figure,
@@ -84,6 +85,8 @@ def _figures(
             yield f"pairs_{name}_{page}", draw
     for compared in first.compared:
         yield f"{compared.by}s", partial(concordance_figure, compared)
+    if first.behaviour:
+        yield "behaviour", partial(behaviour_figure, first)
     yield "faint", partial(faint_figure, first, method=method)
     if {"paper", "ours-ig"} <= set(first.methods):
         yield "integrated_gradients", partial(integrated_gradients_figure, first)

@@ -1,17 +1,22 @@
+from .behaviour import Behaviour, BehaviourTable
 from .concordance import Concordance
 from .correlation import common_pairs, foreground, map_correlation
 from .grouping import likeness
 from .pair import PairExplanation, explain_pair
+from .rank_tests import Relation
 from .result import NeuronResult, PairResult, StudyResult
 from .run import run_study
 from .settings import StudySettings
 from .subjects import equally_noisy, profile_correlations
 
 __all__ = [
+    "Behaviour",
+    "BehaviourTable",
     "Concordance",
     "NeuronResult",
     "PairExplanation",
     "PairResult",
+    "Relation",
     "StudyResult",
     "StudySettings",
     "common_pairs",

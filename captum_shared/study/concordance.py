@@ -153,15 +153,15 @@ class Concordance:
         return self.p_differ[self.groups.index(one)][self.groups.index(other)] < ALPHA
 
     @property
-    def sharing(self) -> tuple[str, str] | None:
-        """The two groups that agree more with each other than with any third, and do not differ, if there are such.
-
-        Of two groups, both, if they do not differ.
-        """
-        one, other = self.closest
+    def ahead(self) -> bool:
+        """Whether the closest two are ahead of chance, and both differ from every third; of two groups always."""
         apart = all(self.differ(each, third) for each in self.closest for third in self._others)
-        ahead = not self._others or self.p_closest < ALPHA
-        return (one, other) if ahead and apart and not self.differ(one, other) else None
+        return not self._others or (apart and self.p_closest < ALPHA)
+
+    @property
+    def sharing(self) -> tuple[str, str] | None:
+        """The two groups that are ahead and do not differ; None if there are no such."""
+        return self.closest if self.ahead and not self.differ(*self.closest) else None
 
     @property
     def told(self) -> str:
@@ -179,7 +179,7 @@ class Concordance:
             p = f"{agree}; p = {self.p_differ[0][1]:.3f}"
             told = f"differ beyond noise ({p})" if pairs else f"agree as far as noise lets one tell ({p})"
             return f"{one} and {other} {told}."
-        if self.p_closest < ALPHA:
+        if self.ahead:
             most = max(self._of(each, third) for each in self.closest for third in self._others)
             rest = "They differ, too." if (one, other) in pairs else "Between the two no difference goes beyond noise."
             return (

@@ -57,7 +57,8 @@ class Relation:
         Returns:
             The same as was written.
         """
-        return cls(**{name: math.nan if value is None else value for name, value in entry.items()})
+        values: dict[str, Any] = {name: math.nan if value is None else value for name, value in entry.items()}
+        return cls(**values)
 
 
 def related(
@@ -95,7 +96,7 @@ def related(
     for columns in tests.values():  # of the same images
         images = kept[columns[0]]
         if images.sum() >= FEWEST:
-            ranks = ranks_within(all_values[np.ix_(columns, np.flatnonzero(images))], labels[images])
+            ranks = ranks_within(all_values[columns][:, images], labels[images])
             own = ranks_within(behaviour[None, images], labels[images])[0]
             observed[columns], chance[:, columns] = _tested(ranks, own, labels[images], seed)
     scale = chance.std(axis=0)

@@ -126,5 +126,5 @@ def _points(
 ) -> tuple[tuple[str, float, float], ...]:
     if values is None:
         return ()
-    both = np.flatnonzero(np.isfinite(values) & np.isfinite(behaviour))
+    both = np.flatnonzero(np.isfinite(values) & np.isfinite(behaviour)).tolist()
     return tuple((categories[index], float(values[index]), float(behaviour[index])) for index in both)

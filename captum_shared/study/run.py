@@ -19,12 +19,14 @@ from captum_shared.encoders.store import FeatureStore
 from captum_shared.neurons.noise import null_interval
 from captum_shared.neurons.readout import LinearReadout
 from captum_shared.recordings.recording import Recording
+from captum_shared.study.behaviour import BehaviourTable
 from captum_shared.study.experiment import Experiment
 from captum_shared.study.folder import MAPS, READOUT, STUDY, pairs_in, part_of, write_study
 from captum_shared.study.latents import Latents
 from captum_shared.study.layers import layer_correlations
 from captum_shared.study.pieces import Explaining, kept_parts, readable
 from captum_shared.study.readouts import preferred_readout
+from captum_shared.study.relating import relate_behaviour
 from captum_shared.study.result import NeuronResult, StudyResult
 from captum_shared.study.settings import PACKAGES, StudySettings, description
 from captum_shared.study.subjects import compare_groups
@@ -42,6 +44,7 @@ def run_study(
     skip_bad: bool = False,
     store: FeatureStore | None = None,
     engine: Engine | None = None,
+    behaviour: BehaviourTable | None = None,
     progress: bool = True,
 ) -> StudyResult:
     """Ask which objects drive each neuron of a recording, which preferred images they resemble for it, and where.
@@ -63,6 +66,7 @@ def run_study(
         store: of the features of the images; None to compute them. Of one that was written from the recording the study
             is the same; where it has other images, too, or the same in another order, to rounding.
         engine: what computes features and maps, with the same results; None: this process.
+        behaviour: a behavioural measure of the images, to be related to what the neurons make of them; None for none.
         progress: whether to show progress bars.
 
     Returns:
@@ -105,6 +109,8 @@ def run_study(
     described = description(recording, features, settings, model=model, pairs_of=pairs_of)
     if store is not None and store.dtype != np.float32:
         described["features"] = str(store.dtype)
+    if behaviour is not None:
+        described["behaviour"] = behaviour.digest
     if skipped:
         described["skipped"] = list(skipped)
     with ResumableFolder(
@@ -118,7 +124,7 @@ def run_study(
             experiment = _prepared(folder, recording, encoder, latents, settings, progress=progress)
             if not folder.holds(MAPS, STUDY):
                 neurons = _explained(folder, experiment, engine, pairs_of=pairs_of, progress=progress)
-                _write(folder, experiment, described, neurons=neurons, layers=layers)
+                _write(folder, experiment, described, neurons=neurons, layers=layers, behaviour=behaviour)
             folder.clear()
     return StudyResult.load(folder.path)
 
@@ -153,6 +159,7 @@ def _write(
     *,
     neurons: tuple[NeuronResult, ...],
     layers: dict[str, float],
+    behaviour: BehaviourTable | None,
 ) -> None:
     """Write maps and study."""
     result = StudyResult(
@@ -165,6 +172,7 @@ def _write(
         map_file=folder.path / MAPS,
         layers=layers,
         compared=compare_groups(experiment, neurons, folder.once),
+        behaviour=None if behaviour is None else relate_behaviour(experiment, neurons, behaviour),
     )
     write_study(folder, result, _pictures(result.included, experiment))
 
