@@ -10,7 +10,7 @@ from captum_shared._files import check_place, digest_of
 from captum_shared._record import keep
 from captum_shared.cli.app import app, listed, told
 from captum_shared.cli.asked import asked_for, holds_what_is_asked_for, remember
-from captum_shared.cli.choices import Half, MaxPixels
+from captum_shared.cli.choices import Features, Half, MaxPixels
 
 Output: TypeAlias = Annotated[Path, typer.Option(help="Folder for results.json, the table and the figure.")]
 Names: TypeAlias = Annotated[
@@ -84,6 +84,7 @@ def grid(
         list[str] | None,
         typer.Option(help="Where to cut the network, by default last with positions; of several the best predicting."),
     ] = None,
+    features: Features = None,
     half: Annotated[Half, typer.Option(help="Half of the categories that drives the neurons.")] = "report",
     names: Names = None,
     pairs: Pairs = 200,
@@ -105,6 +106,7 @@ def grid(
         return
     from captum_shared.cli.networks import available, encoder
     from captum_shared.cli.scored import extent_of, methods_compared, run_and_save
+    from captum_shared.encoders import FeatureStore
     from captum_shared.evaluation import grid_task
 
     extent = extent_of(pairs, controls, faithful, sanity)
@@ -113,7 +115,8 @@ def grid(
     cuts: list[str | None] = list(layer) if layer else [None]
     encoders = [encoder(model, name, weights).to(chosen_device) for name in cuts]
     n_neurons = 0 if without_neurons else 12
-    task = grid_task(images, encoders, half=half, n_neurons=n_neurons, seed=seed, progress=True)
+    store = None if features is None else FeatureStore.open(features)
+    task = grid_task(images, encoders, half=half, n_neurons=n_neurons, seed=seed, store=store, progress=True)
     named = replace(task, settings={**task.settings, "model": model})
     run_and_save(named, compared, extent, output=output, resume=resume, device=chosen_device)
     remember(output, asked, ["."])
@@ -129,6 +132,7 @@ def neurons(
     layer: Annotated[
         str | None, typer.Option(help="Where to cut the network, by default the last layer with positions.")
     ] = None,
+    features: Features = None,
     names: Names = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the neurons and their responses.")] = 0,
     max_pixels: MaxPixels = None,
@@ -140,15 +144,22 @@ def neurons(
     Example: captum-shared benchmark neurons --images photographs --model embedded --output neurons
     """
     from captum_shared.cli.networks import available, encoder
+    from captum_shared.encoders import FeatureStore
     from captum_shared.evaluation import run_category_neurons
     from captum_shared.evaluation.tasks.preferences import DEFAULT_METHODS
     from captum_shared.figures import preferences_figure, save_figure
 
     _check_folder(output, resume=resume)
     chosen = listed(names) or list(DEFAULT_METHODS)
-    features = encoder(model, layer, weights).to(available(device))
     explained = run_category_neurons(
-        features, images, names=chosen, seed=seed, settings={"model": model}, output=output, resume=resume
+        encoder(model, layer, weights).to(available(device)),
+        images,
+        names=chosen,
+        seed=seed,
+        settings={"model": model},
+        output=output,
+        store=None if features is None else FeatureStore.open(features),
+        resume=resume,
     )
     figure = {"figure.png": lambda path: save_figure(preferences_figure(explained), path)}
     keep(output, figure, of=digest_of(output / "results.json"))

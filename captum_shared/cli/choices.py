@@ -19,9 +19,9 @@ MethodNames: TypeAlias = Annotated[
         help="Name of a method, again or with commas for more; recommended and paper by default.",
     ),
 ]
-FeaturesFile: TypeAlias = Annotated[
+Features: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--features", help="Store of captum-shared features to take the features of all images from."),
+    typer.Option("--features", help="Store of captum-shared features to take the features of all photographs from."),
 ]
 SkipBad: TypeAlias = Annotated[
     bool,

@@ -39,6 +39,10 @@ def explain(
         Path | None,
         typer.Option(help="Without a readout: folder of photographs whose mean the features are measured from."),
     ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(help="Store of captum-shared features to take those of the photographs of --center from."),
+    ] = None,
     method: MethodNames = None,
     components: Annotated[
         bool, typer.Option("--components", help="Draw which part of the image matches which part of the reference.")
@@ -71,6 +75,7 @@ def explain(
     from captum_shared.cli.networks import available, encoder
     from captum_shared.cli.pictures import Shown, beside, point_of
     from captum_shared.encoders.photographs import load_inputs
+    from captum_shared.encoders.store import FeatureStore
     from captum_shared.figures import check_output, save_figure
     from captum_shared.images import to_display
     from captum_shared.methods.registry import DEFAULT_METHODS, methods_by_name
@@ -80,33 +85,40 @@ def explain(
     check_output(output)
     maps_file = output.with_suffix(".npz")
     drawn = [output, *(beside(output, what) for what, asked in (("components", components), ("match", match)) if asked)]
-    read = [image, *references, *(Path(each) for each in (weights, readout, center, null) if each is not None)]
+    read = [
+        image,
+        *references,
+        *(Path(each) for each in (weights, readout, center, features, null) if each is not None),
+    ]
     check_outputs([*drawn, maps_file], read=read, made=made_before(maps_file), force=force)
     methods = methods_by_name(listed(method) or DEFAULT_METHODS)
     if neuron is not None and readout is None:
         raise ValueError("--neuron chooses among the neurons of a --readout: give both, or neither for plain cosine.")
     if center is not None and readout is not None:
         raise ValueError("--center is for plain cosine similarity: a --readout brings the mean of its own images.")
-    features = encoder(model, layer, weights, pool=pool).to(available(device))
-    images = load_inputs(features, [image, *references])
+    if features is not None and center is None:
+        raise ValueError("--features has the features of the photographs of --center: give both, or neither.")
+    cut = encoder(model, layer, weights, pool=pool).to(available(device))
+    images = load_inputs(cut, [image, *references])
     point = None if match is None else point_of(match, (images.shape[2], images.shape[3]))
     if readout is None:
-        centred, similarities = plain_similarity(features, [image, *references], center)
+        store = None if features is None else FeatureStore.open(features)
+        centred, similarities = plain_similarity(cut, [image, *references], center, store)
         target, seen_by = 0, "plain cosine"
     else:
         neurons, similarities = LinearReadout.load(readout).to(images), None
         target = chosen_neuron(neurons, neuron)
-        centred, seen_by = NeuronSimilarity(features, neurons, any_encoder=any_encoder), told_neuron(neurons, target)
+        centred, seen_by = NeuronSimilarity(cut, neurons, any_encoder=any_encoder), told_neuron(neurons, target)
     explanation = explain_pair(
         centred, images[:1], images[1:], target=target, methods=methods, similarities=similarities
     )
     print_similarities(explanation, references, seen_by)
     best = 1 + explanation.reference
-    shown = to_display(images, features.preprocess)
+    shown = to_display(images, cut.preprocess)
     titles = (f"image\n{image.name}", f"reference\n{references[best - 1].name}")
     pair = Shown(centred, (images[:1], images[best : best + 1]), target, shown[[0, best]], titles)
     regions = None if null is None else pair.significant(null)
-    title = f"{seen_by} of {model}, {features.layer}: similarity {float(explanation.similarities[best - 1]):.2f}"
+    title = f"{seen_by} of {model}, {cut.layer}: similarity {float(explanation.similarities[best - 1]):.2f}"
     save_figure(
         figure_of(explanation, pair, candidates_of(explanation, shown, references), regions, title=title), output
     )

@@ -19,6 +19,7 @@ from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.cli.pictures import Shown
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.photographs import latent_features
+from captum_shared.encoders.store import FeatureStore, latent_and_scatter
 from captum_shared.encoders.windows import local_scatter
 from captum_shared.figures import Candidate, explanation_panels, pair_figure, shared_totals, told_share
 from captum_shared.images import image_folder
@@ -30,15 +31,20 @@ _FEWEST: Final = 10
 
 
 def plain_similarity(
-    features: LatentFeatures, photographs: list[Path], center: Path | None
+    features: LatentFeatures, photographs: list[Path], center: Path | None, store: FeatureStore | None = None
 ) -> tuple[NeuronSimilarity, Float[Tensor, " reference"]]:
     """Plain embedding similarity, centred by the photographs of a folder or those at hand; and cosines, uncentred.
 
-    The mean of few photographs is about what they share, so that nothing would be left of it.
+    The mean of few photographs is about what they share, so that nothing would be left of it. A store has the features
+    of those to centre by; how places scatter is then told by its images alone.
     """
-    with local_scatter(features) as scatter:
+    others = [] if center is None else image_folder(center)[0]
+    with local_scatter(features) as gathered:
         latent = latent_features(features, photographs)
-        known = latent if center is None else latent_features(features, image_folder(center)[0])
+        known = latent_features(features, others) if others and store is None else latent
+    scatter = gathered.mean
+    if store is not None:
+        known, scatter = latent_and_scatter(features, others, store)
     mean = known.mean(0)
     if len(known) < _FEWEST:
         mean = torch.zeros_like(mean)
@@ -48,7 +54,7 @@ def plain_similarity(
             f"{_FEWEST} or more of all sorts.",
             err=True,
         )
-    readout = LinearReadout.uniform(latent.shape[1], mean, scatter.mean).to(latent)
+    readout = LinearReadout.uniform(latent.shape[1], mean, scatter).to(latent)
     return NeuronSimilarity(features, readout), cosine_similarity(latent[:1], latent[1:])
 
 

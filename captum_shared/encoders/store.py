@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
-from jaxtyping import Float64, Int
+import torch
+from jaxtyping import Float, Float64, Int
 from numpy import ndarray
+from torch import Tensor
 from tqdm import tqdm
 
 from captum_shared._files import digest_of
@@ -21,6 +23,8 @@ from captum_shared.encoders.cutting import check_layer
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.layers import LayerFeatures
 from captum_shared.encoders.origin import differences
+from captum_shared.encoders.photographs import latent_features
+from captum_shared.encoders.windows import local_scatter
 
 STORE: Final = "store.json"
 FEATURES: Final = "features"
@@ -218,6 +222,52 @@ class FeatureStore:
             told.setdefault(label, []).append(str(path))
         parts = "; ".join(f"{len(names)} {label} ({_listed(names)})" for label, names in told.items())
         return f"{self.path} does not hold the features of all images: {parts}. {_EXTRACT}"
+
+
+def latent_and_scatter(
+    features: LatentFeatures,
+    paths: Sequence[str | os.PathLike[str]],
+    store: FeatureStore | None = None,
+    *,
+    progress: bool = False,
+) -> tuple[Float[Tensor, "image feature"], Float[Tensor, "feature feature"] | None]:
+    """Look up the latent features of photographs in a store, or compute them.
+
+    Args:
+        features: the encoder, with its ``preprocess`` set.
+        paths: image files, at least one.
+        store: that has them; None to compute them.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The features, and S, how places scatter within the images, of a store within all of its images; None if the
+        layer has no positions. Both are on the encoder's device.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if the store is of another encoder or does not have all images, or an image cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> from captum_shared.encoders import encoder_by_name
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (112, 112), (0, 51, 255)).save(f"{folder}/blue.png")
+        ...     latent, scatter = latent_and_scatter(encoder_by_name("embedded"), [f"{folder}/blue.png"])
+        >>> latent.shape, scatter.shape
+        (torch.Size([1, 128]), torch.Size([128, 128]))
+    """
+    if store is None:
+        with local_scatter(features) as gathered:
+            latent = latent_features(features, paths, progress=progress)
+        return latent, gathered.mean
+    like = next((each for each in features.parameters() if each.is_floating_point()), torch.empty(0))
+    rows = store.check(features, paths, progress=progress)
+    latent, scatter = (
+        torch.from_numpy(store.features(features.layer).at(rows)[:]).to(like),
+        store.scatter(features.layer),
+    )
+    return latent, None if scatter is None else torch.from_numpy(scatter).to(like.device)
 
 
 def origins(features: LatentFeatures | LayerFeatures) -> dict[str, dict[str, Any]]:

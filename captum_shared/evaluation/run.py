@@ -18,6 +18,7 @@ from tqdm import tqdm
 from captum_shared._resuming import ResumableFolder, versions
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.features import LatentFeatures
+from captum_shared.encoders.store import FeatureStore
 from captum_shared.evaluation.scores.evidence import Evidence, KnownPairs
 from captum_shared.evaluation.scores.intervals import Interval, bootstrap
 from captum_shared.evaluation.scores.records import SCORES
@@ -142,6 +143,7 @@ def run_category_neurons(
     seed: int = 0,
     settings: Mapping[str, Any],
     output: str | Path,
+    store: FeatureStore | None = None,
     resume: bool = False,
 ) -> list[CategoryNeuron]:
     """Simulate neurons that prefer a category, explain what drives them, and write ``results.json``.
@@ -153,6 +155,7 @@ def run_category_neurons(
         seed: as of :func:`~captum_shared.evaluation.category_neurons`.
         settings: what else there is to tell of the network, ready for JSON.
         output: the folder to write to.
+        store: as of :func:`~captum_shared.evaluation.category_neurons`.
         resume: whether ``output`` may hold the same already.
 
     Returns:
@@ -161,10 +164,11 @@ def run_category_neurons(
     Raises:
         ValueError: as :func:`~captum_shared.evaluation.category_neurons`.
     """
-    told = {**settings, "seed": seed, "layer": features.layer, "methods": list(names)}
+    of_store = {} if store is None or store.dtype == np.float32 else {"features": str(store.dtype)}
+    told = {**settings, **of_store, "seed": seed, "layer": features.layer, "methods": list(names)}
     described = {**told, **versions(*PACKAGES)}
     with ResumableFolder(output, described, result=RESULT, work="benchmark", resume=resume) as folder:
-        neurons = category_neurons(features, images, names=names, seed=seed, progress=True)
+        neurons = category_neurons(features, images, names=names, seed=seed, store=store, progress=True)
         entries = [neuron.as_dict() for neuron in neurons]
         result = {"task": "neurons", "settings": told, "versions": versions(*PACKAGES), "neurons": entries}
         folder.finish(_writer(result))

@@ -101,7 +101,7 @@ def test_the_summary_has_the_means(finished: Path, recording: Path) -> None:
 def test_the_examples_in_the_help_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    small = {"simulate": SMALL, "study": (), "explain": ()}
+    small = {"simulate": SMALL, "features": (), "study": (), "explain": ()}
     for name, quicker in small.items():
         example = re.fullmatch(r"Example.*: captum-shared (.*)", commands[name].epilog).group(1)  # type: ignore[union-attr]
         result = run(*example.split(), *quicker)

@@ -14,8 +14,8 @@ from torch.nn import functional
 from captum_shared._resuming import digest
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.features import LatentFeatures
-from captum_shared.encoders.photographs import latent_features, load_inputs, takes
-from captum_shared.encoders.windows import LocalScatter, local_scatter
+from captum_shared.encoders.photographs import load_inputs, takes
+from captum_shared.encoders.store import FeatureStore, latent_and_scatter
 from captum_shared.evaluation.tasks.ceiling import CEILING
 from captum_shared.evaluation.tasks.design import Task, Trial, factorial_design, one_shared_design
 from captum_shared.evaluation.tasks.labels import label_ceiling
@@ -41,6 +41,7 @@ def grid_task(
     half: Half = "report",
     n_neurons: int = 12,
     seed: int = 0,
+    store: FeatureStore | None = None,
     progress: bool = False,
 ) -> Task:
     """Neurons that answer to three categories of photographs, with readouts fitted on photographs that are in no pair.
@@ -60,6 +61,8 @@ def grid_task(
         n_neurons: how many neurons; with 0 there are none, but one category that both images of a pair share (of the
             half) and six that they do not, and the readout is that of plain embedding similarity, of one encoder.
         seed: of neurons, responses and pairs.
+        store: of the features of the photographs; None to compute them. How places scatter is then told by all images
+            of the store, those for fitting and others, and the settings name it.
         progress: whether to show progress bars.
 
     Returns:
@@ -79,11 +82,8 @@ def grid_task(
     drivers = _drivers(used, n_neurons, seed)
     labels = [name for name, paths in fitted.items() for _ in paths]
     seen = [path for paths in fitted.values() for path in paths]
-    latent, scatter = {}, {}
-    for layer, each in cut.items():
-        with local_scatter(each) as scatter[layer]:
-            latent[layer] = latent_features(each, seen, progress=progress)
-    readout, means = _readout(latent, scatter, labels, drivers, seed)
+    known = {layer: latent_and_scatter(each, seen, store, progress=progress) for layer, each in cut.items()}
+    readout, means = _readout(known, labels, drivers, seed)
     features = cut[max(means, key=means.__getitem__)]
     size = _size(features, seen[0])
     shown = {name: load_inputs(features, paths[1::2]).cpu() for name, paths in files.items()}
@@ -103,6 +103,7 @@ def grid_task(
             "layers": {layer: round(mean, 3) for layer, mean in means.items()},
             "pool": features.pool,
             "size": list(size),
+            **({} if store is None else {"features": f"{store.dtype}, {len(store.images)} images"}),
         },
         ceilings=(CEILING, label_ceiling(seen, labels, drivers)) if drivers else (CEILING,),
     )
@@ -153,21 +154,21 @@ def _by_layer(encoders: LatentFeatures | Sequence[LatentFeatures]) -> dict[str, 
 
 
 def _readout(
-    latent: Mapping[str, Tensor],
-    scatter: Mapping[str, LocalScatter],
+    known: Mapping[str, tuple[Tensor, Tensor | None]],
     labels: Sequence[str],
     drivers: Sequence[Mapping[str, float]],
     seed: int,
 ) -> tuple[LinearReadout, Mapping[str, float]]:
     """The neurons, fitted at the layer that predicts them best, and how well each layer does; or no neuron at all."""
     if not drivers:
-        ((layer, features),) = latent.items()
-        return LinearReadout.uniform(features.shape[1], features.mean(0).cpu(), scatter[layer].mean), {layer: 0.0}
+        ((layer, (features, scatter)),) = known.items()
+        return LinearReadout.uniform(features.shape[1], features.mean(0).cpu(), scatter), {layer: 0.0}
     rates = np.array([[_BASELINE + neuron.get(label, 0.0) for neuron in drivers] for label in labels])
     responses = np.random.default_rng([seed, 2]).poisson(rates * _EXPOSURE) / _EXPOSURE
-    choice = select_layer(latent, responses)
-    readout = fit_readout(latent[choice.layer], responses, center=True, neuron_names=_names(drivers))
-    return readout.with_examples(latent[choice.layer], scatter[choice.layer].mean), choice.means
+    choice = select_layer({layer: latent for layer, (latent, _) in known.items()}, responses)
+    latent, scatter = known[choice.layer]
+    readout = fit_readout(latent, responses, center=True, neuron_names=_names(drivers))
+    return readout.with_examples(latent, scatter), choice.means
 
 
 def _size(features: LatentFeatures, photograph: Path) -> tuple[int, int]:

@@ -18,8 +18,8 @@ from captum_shared.attr.pairs import Pair
 from captum_shared.attr.references import ReferenceBank
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.features import LatentFeatures
-from captum_shared.encoders.photographs import latent_features, load_inputs
-from captum_shared.encoders.windows import local_scatter
+from captum_shared.encoders.photographs import load_inputs
+from captum_shared.encoders.store import FeatureStore, latent_and_scatter
 from captum_shared.evaluation.tasks.simulation import fitting_half, preferred_categories, simulated_responses
 from captum_shared.images import image_folder, to_display
 from captum_shared.methods.method import Family, Method
@@ -132,6 +132,7 @@ def category_neurons(
     *,
     names: Sequence[str | Method] = DEFAULT_METHODS,
     seed: int = 0,
+    store: FeatureStore | None = None,
     progress: bool = False,
 ) -> list[CategoryNeuron]:
     r"""Simulate neurons that prefer one category each, and explain what drives them most outside of it.
@@ -152,6 +153,7 @@ def category_neurons(
         directory: folder with a subfolder of photographs for each category.
         names: methods by name, and methods of one's own.
         seed: of the halves and the spikes, not negative.
+        store: of the features of all photographs; None to compute them.
         progress: whether to show progress bars.
 
     Returns:
@@ -181,12 +183,11 @@ def category_neurons(
     paths, labels = image_folder(directory)
     categories = preferred_categories(labels)
     fitting = fitting_half(labels, seed=seed)
-    with local_scatter(features) as scatter:
-        latent = latent_features(features, paths, progress=progress)
+    latent, scatter = latent_and_scatter(features, paths, store, progress=progress)
     responses = simulated_responses(np.asarray(labels)[fitting].tolist(), categories, seed=seed)
     fitted = latent[torch.from_numpy(fitting)]
     readout = fit_readout(fitted, responses, center=True, neuron_names=categories)
-    readout = readout.with_examples(fitted, scatter.mean)
+    readout = readout.with_examples(fitted, scatter)
     rest = np.flatnonzero(~fitting)
     half = _Half(
         [paths[row] for row in rest],
