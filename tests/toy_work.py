@@ -1,4 +1,4 @@
-"""A small study with its figures, and a small benchmark with its table: work that goes into a folder."""
+"""A small study with its figures, a small benchmark with its table, a small store: work that goes into a folder."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
-from toy_experiment import recorded, study
+from toy_experiment import encoder, recorded, small_blocks, study
 from toys import seeded, small_similarity
 
+from captum_shared.encoders import write_features
 from captum_shared.evaluation import Extent, Task, run_benchmark
 from captum_shared.evaluation.tasks.design import Trial
 from captum_shared.figures import page, save_benchmark
@@ -49,13 +50,20 @@ def benchmark_into(task: Task, output: Path, resume: bool) -> None:
     save_benchmark(result, output)
 
 
+def store_into(recording: Any, output: Path, resume: bool) -> None:
+    write_features(output, encoder(), recording.paths, resume=resume, progress=False)
+
+
 def works(folder: Path, patch: pytest.MonkeyPatch) -> dict[str, Work]:
-    """Both kinds of work by name, on a clock that stands still, as results hold what methods take."""
+    """All kinds of work by name, on a clock that stands still, as results hold what methods take."""
     torch.set_num_threads(1)
     patch.setattr(figures, "_figures", drawn)
     patch.setattr(time, "perf_counter", lambda: 0.0)
+    small_blocks(patch, 8)
+    recording = recorded(folder / "images")
     return {
-        "study": partial(study_into, recorded(folder / "images")),
+        "study": partial(study_into, recording),
+        "store": partial(store_into, recording),
         "benchmark": partial(benchmark_into, Task("toy", small_similarity(), trial, {"seed": 0})),
     }
 

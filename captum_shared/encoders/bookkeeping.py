@@ -12,7 +12,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from tqdm import tqdm
 
-from captum_shared._files import digest_of, file_names
+from captum_shared._files import digest_of, file_names, sweep
 from captum_shared._record import ASIDE, put_aside
 from captum_shared._resuming import ResumableFolder
 from captum_shared.encoders.chunks import (
@@ -57,6 +57,9 @@ class StoreWriter:
         self._gathered = 0  # blocks in the sums
         self._scatter: dict[str, str | None] = {}  # digests, where S is written already
         self._finished: dict[str, Any] = {}
+        for kind in (FEATURES, SCATTER):
+            for inside in (folder.path / kind, *(self._of(kind, layer) for layer in layers)):
+                sweep(inside)
         self._take_over()
 
     def todo(self, *, progress: bool = False) -> list[tuple[int, tuple[str, ...]]]:

@@ -18,7 +18,10 @@ from trial import Seed
 
 from captum_shared.encoders.checkpoints import read_weights
 from captum_shared.encoders.embedded import embedded_network
-from captum_shared.images import load_image
+from captum_shared.encoders.features import LatentFeatures
+from captum_shared.encoders.store import FeatureStore
+from captum_shared.encoders.writing import write_features
+from captum_shared.images import load_image, rgb_preprocess
 from captum_shared.neurons.readout import LinearReadout
 from captum_shared.recordings import Recording
 from captum_shared.recordings.formats.spikes import Spikes
@@ -163,6 +166,20 @@ def write_embedded(folder: Path) -> None:
     save_file(embedded_network(None).state_dict(), folder / "embedded.safetensors")
 
 
+def write_store(folder: Path) -> None:
+    features = LatentFeatures(torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3)), "0")
+    features.preprocess = rgb_preprocess(8)
+    for name, colour in (("a", "red"), ("b", "blue")):
+        Image.new("RGB", (8, 8), colour).save(folder / f"{name}.png")
+    write_features(folder / "store", features, [folder / "a.png", folder / "b.png"], progress=False)
+
+
+def read_store(folder: Path) -> bytes:
+    store = FeatureStore.open(folder)
+    known = (store.images, store.digests, store.skipped, store.origin, str(store.dtype))
+    return digest(store.features()[:], store.scatter(), *known)
+
+
 def write_study(folder: Path) -> None:
     study(folder, [neuron(0), neuron(1)]).save(folder / "study.json")
 
@@ -214,6 +231,8 @@ SEEDS = (
         lambda path: of_tensors(dict(embedded_network(path).state_dict())),
         RESIZING,
     ),
+    Seed("store", "store/store.json", write_store, lambda path: read_store(path.parent), None),
+    Seed("chunk", "store/features/0/0.0", write_store, lambda path: read_store(path.parents[2]), None),
     Seed("study", "study.json", write_study, read_study, SHORTER),
     Seed("maps", "maps.npz", write_study, lambda path: read_study(path.with_name("study.json")), None),
     Seed("truth", "truth.json", write_truth, read_truth, SHORTER),

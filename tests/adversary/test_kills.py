@@ -14,7 +14,7 @@ from toy_work import Work, contents, works
 pytestmark = pytest.mark.adversary
 
 
-@pytest.fixture(scope="module", params=["study", "benchmark"])
+@pytest.fixture(scope="module", params=["study", "benchmark", "store"])
 def work(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Work]:
     with pytest.MonkeyPatch.context() as patch:
         yield works(tmp_path_factory.mktemp("works"), patch)[request.param]
