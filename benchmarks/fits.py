@@ -18,8 +18,8 @@ processor, as others may use the machine: let there be one thread.
 import argparse
 import itertools
 import multiprocessing
-import resource
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from reporting import write_report
@@ -40,18 +41,20 @@ from captum_shared import fit_readout, heldout_correlation, heldout_null_interva
 Numbers = NDArray[np.float64]
 PENALTIES = np.logspace(-2, 6, 17)
 FOLDS, PERMUTATIONS = 10, 1000
-SIZES = ((1000, 512), (1000, 2048), (4000, 512), (4000, 2048))
+SIZES = ((1000, 512), (4000, 2048), (1000, 2048), (4000, 512))
 """Images and features."""
-NEURONS = 200
+NEURONS, NEURONS_WITH_GAPS = 200, 40
 TASKS = {  # and what each peer is asked to do
     "fit": ("captum-shared", "scikit-learn", "himalaya", "himalaya, torch"),
     "heldout": ("captum-shared", "scikit-learn"),
     "null": ("captum-shared", "scikit-learn"),
     "gaps": ("captum-shared", "scikit-learn"),
 }
-SMALLEST = SIZES[0]
-SLOW = {("himalaya, torch", "fit"), ("scikit-learn", "null")}
-"""What is timed at the smallest size only, as are gaps."""
+SMALLEST, LARGEST = SIZES[:2]
+SLOW = {("himalaya, torch", "fit"), ("scikit-learn", "null"), ("captum-shared", "gaps"), ("scikit-learn", "gaps")}
+"""What is timed at the smallest size only."""
+SLOWEST = {("himalaya", "fit"), ("scikit-learn", "heldout"), ("captum-shared", "null")}
+"""What is not timed at the largest size."""
 TOLERANCE = 1e-8
 
 
@@ -67,6 +70,7 @@ def recorded(n_images: int, n_features: int, n_neurons: int, seed: int) -> tuple
 
 def with_gaps(responses: Numbers, seed: int) -> Numbers:
     """A tenth of the images missing, others for each neuron."""
+    responses = responses[:, :NEURONS_WITH_GAPS]
     return np.where(np.random.default_rng([seed, 1]).random(responses.shape) < 0.1, np.nan, responses)
 
 
@@ -132,15 +136,36 @@ DONE: dict[str, Callable[[str, Numbers, Numbers], Numbers]] = {
 }
 
 
+class Watched(threading.Thread):
+    """Looks at the memory of the process every 10 ms."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.process, self.done, self.peak = psutil.Process(), threading.Event(), 0
+        self.before = self.process.memory_info().rss
+
+    def run(self) -> None:
+        while not self.done.wait(0.01):
+            self.peak = max(self.peak, self.process.memory_info().rss - self.before)
+
+    def __enter__(self) -> "Watched":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.done.set()
+        self.join()
+
+
 def measured(task: str, peer: str, folder: Path) -> tuple[Numbers, dict[str, float]]:
     """The answer, seconds, and MiB of memory above what the process had with the data."""
     features, responses = (np.load(folder / f"{name}.npy") for name in ("features", task))
     fitted_by(peer, features[:40, :8], np.nan_to_num(responses[:40, :2]))  # what is loaded at first use
-    before, wall, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter(), time.process_time()
-    answer = DONE[task](peer, features, responses)
-    seconds, passed = time.process_time() - start, time.perf_counter() - wall
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return answer, {"seconds": seconds, "wall": passed, "mebibytes": peak / 1024}
+    with Watched() as watched:
+        wall, start = time.perf_counter(), time.process_time()
+        answer = DONE[task](peer, features, responses)
+        spent, passed = time.process_time() - start, time.perf_counter() - wall
+    return answer, {"seconds": spent, "wall": passed, "mebibytes": watched.peak / 2**20}
 
 
 def apart(*asked: Any) -> tuple[Numbers, dict[str, float]]:
@@ -155,15 +180,23 @@ def difference(task: str, answer: Numbers, expected: Numbers) -> float:
     return float(np.abs((answer - expected) / scale).max())
 
 
+def timed(task: str, size: tuple[int, int]) -> list[str]:
+    """Which peers are timed at a task."""
+    left_out = (SLOW if size != SMALLEST else set()) | (SLOWEST if size == LARGEST else set())
+    return [peer for peer in TASKS[task] if (peer, task) not in left_out]
+
+
 def compared(task: str, size: tuple[int, int], rounds: int, folder: Path) -> dict[str, Any]:
     """All peers at one task, in turns; the least time of each."""
-    peers = [peer for peer in TASKS[task] if size == SMALLEST or (peer, task) not in SLOW]
+    peers = timed(task, size)
     answers: dict[str, Numbers] = {}
     times: dict[str, list[dict[str, float]]] = {peer: [] for peer in peers}
     for _, peer in itertools.product(range(rounds), peers):
         answers[peer], cost = apart(task, peer, folder)
         times[peer].append(cost)
     row: dict[str, Any] = {"task": task, "images": size[0], "features": size[1], "neurons": NEURONS}
+    if task == "gaps":
+        row["neurons"] = NEURONS_WITH_GAPS
     row["costs"] = {
         peer: {name: round(min(one[name] for one in each), 3) for name in each[0]} for peer, each in times.items()
     }
@@ -178,45 +211,45 @@ def compared(task: str, size: tuple[int, int], rounds: int, folder: Path) -> dic
     return row
 
 
-def seconds(rows: list[dict[str, Any]], task: str, size: tuple[int, int], peer: str) -> float:
-    return next(
-        row["costs"][peer]["seconds"] for row in rows if (row["task"], row["images"], row["features"]) == (task, *size)
+def ratios(rows: list[dict[str, Any]], size: tuple[int, int]) -> dict[str, Any]:
+    """How long fits and cross-validations take, in those of scikit-learn and in fits."""
+    own, peer = "captum-shared", "scikit-learn"
+    costs = {row["task"]: row["costs"] for row in rows if (row["images"], row["features"]) == size}
+    fit, fit_of_peer, folds = (
+        costs[task][each]["seconds"] for task, each in (("fit", own), ("fit", peer), ("heldout", own))
     )
+    told = {
+        "fit / fit of scikit-learn": fit / fit_of_peer,
+        "cross-validation / fit of scikit-learn": folds / fit_of_peer,
+        "cross-validation / fit": folds / fit,
+    }
+    if peer in costs["heldout"]:
+        told["cross-validation / that of scikit-learn"] = folds / costs["heldout"][peer]["seconds"]
+    return {"images": size[0], "features": size[1], **{name: round(ratio, 2) for name, ratio in told.items()}}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time and memory of fits and of their judgement.")
-    parser.add_argument("--rounds", type=int, default=3, help="of each measurement that is not long")
+    parser.add_argument("--rounds", type=int, default=3, help="of each fit but those of the largest size")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("fits.json"))
     chosen = parser.parse_args()
-    rows = []
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none: all on the processor"
+    settings = {"folds": FOLDS, "permutations": PERMUTATIONS, "rounds": chosen.rounds, "seed": chosen.seed}
+    rows: list[dict[str, Any]] = []
+    told: list[dict[str, Any]] = []
     for size in SIZES:
         with tempfile.TemporaryDirectory() as folder:
             features, responses = recorded(*size, NEURONS, chosen.seed)
             np.save(Path(folder, "features.npy"), features)
-            for task in TASKS if size == SMALLEST else [task for task in TASKS if task != "gaps"]:
-                gaps = task == "gaps"
-                np.save(Path(folder, f"{task}.npy"), with_gaps(responses, chosen.seed) if gaps else responses)
-                rounds = chosen.rounds if task == "fit" and size != SIZES[-1] else 1
+            for task in [task for task in TASKS if timed(task, size)]:
+                np.save(Path(folder, f"{task}.npy"), with_gaps(responses, chosen.seed) if task == "gaps" else responses)
+                rounds = chosen.rounds if task == "fit" and size != LARGEST else 1
                 rows.append(compared(task, size, rounds, Path(folder)))
-    ratios = []
-    for size in SIZES:
-        own, peer = (seconds(rows, "fit", size, name) for name in ("captum-shared", "scikit-learn"))
-        folds, of_peer = (seconds(rows, "heldout", size, name) for name in ("captum-shared", "scikit-learn"))
-        ratio = {
-            "fit of scikit-learn / fit": peer / own,
-            "cross-validation of scikit-learn / cross-validation": of_peer / folds,
-        }
-        ratio |= {"cross-validation / fit of scikit-learn": folds / peer, "cross-validation / fit": folds / own}
-        ratios.append(
-            {"images": size[0], "features": size[1], **{name: round(value, 2) for name, value in ratio.items()}}
-        )
-        print(ratios[-1], flush=True)
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none: all on the processor"
-    settings = {"folds": FOLDS, "permutations": PERMUTATIONS, "rounds": chosen.rounds, "seed": chosen.seed}
-    report = {"ratios": ratios, "results": rows, "settings": settings, "gpu": gpu}
-    write_report(chosen.output, report, ("captum-shared", "himalaya", "numpy", "scikit-learn", "torch"))
+        told.append(ratios(rows, size))
+        print(told[-1], flush=True)
+        report = {"ratios": told, "results": rows, "settings": settings, "gpu": gpu}
+        write_report(chosen.output, report, ("captum-shared", "himalaya", "numpy", "scikit-learn", "torch"))
 
 
 if __name__ == "__main__":
