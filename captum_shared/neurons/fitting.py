@@ -59,7 +59,7 @@ def fitted(
     for recorded, neurons in _recorded_together(responses, labels if estimator is None else None):
         chosen = None if images is None and recorded.all() else rows[recorded]
         alike = recorded.all() and len(neurons) == responses.shape[1]  # as it lies in memory: copies round differently
-        seen = responses if alike else responses[recorded][:, neurons]
+        seen = responses if alike else responses[np.flatnonzero(recorded)[:, None], neurons]
         own = None if labels is None else labels[recorded]
         if estimator is None:
             decomposed = DecomposedFeatures(features, chosen)

@@ -73,7 +73,8 @@ def heldout_null_interval(
     """
     usable = judgeable(responses)
     folds = judged_folds(len(usable), cv, groups, random_state)
-    dealt, neurons = _dealt(usable, groups, random_state)
+    both, neurons = _with_dealt(usable, groups, random_state)
+    dealt = both[:, usable.shape[1] :]
     shown = tqdm(folds, desc="null interval", unit="fold", disable=not progress)
     chance = mean_within(dealt, predictions(features, dealt, shown, groups, estimator))
     low, high = _interval(*chance, neurons, usable.shape[1])
@@ -103,22 +104,27 @@ def heldout_against_chance(
     """
     usable = judgeable(responses)
     folds = judged_folds(len(usable), cv, None, random_state)
-    dealt, neurons = _dealt(usable, None, random_state)
-    both, n_neurons = np.column_stack([usable, dealt]), usable.shape[1]
+    both, neurons = _with_dealt(usable, None, random_state)
+    n_neurons = usable.shape[1]
     shown = tqdm(folds, desc="held-out images", unit="fold", disable=not progress)
     correlations, freedom = mean_within(both, predictions(features, both, shown, None, None))
     low, high = _interval(correlations[n_neurons:], freedom[n_neurons:], neurons, n_neurons)
     return same_kind(correlations[:n_neurons], responses), same_kind(low, responses), same_kind(high, responses)
 
 
-def _dealt(usable: Numbers, groups: Groups | None, random_state: int | None) -> tuple[Numbers, npt.NDArray[np.intp]]:
-    """Responses dealt anew, those of one neuron beside each other: (image, neuron and time); and the neurons."""
+def _with_dealt(
+    usable: Numbers, groups: Groups | None, random_state: int | None
+) -> tuple[Numbers, npt.NDArray[np.intp]]:
+    """Responses, and beside them those dealt anew, of one neuron after the other; and which neurons these are."""
     labels = np.arange(len(usable)) if groups is None else group_labels(groups, len(usable))
     generator = np.random.default_rng(random_state)
     neurons = np.flatnonzero(~np.isnan(usable).all(axis=0))
-    times = math.ceil(N_PERMUTATIONS / max(len(neurons), 1))
-    dealt = [_dealt_anew(usable[:, neuron], labels, times, generator) for neuron in neurons]
-    return np.column_stack([usable[:, :0], *dealt]), neurons
+    times, n_neurons = math.ceil(N_PERMUTATIONS / max(len(neurons), 1)), usable.shape[1]
+    both = np.empty((len(usable), n_neurons + times * len(neurons)))
+    both[:, :n_neurons] = usable
+    for first, neuron in zip(range(n_neurons, both.shape[1], times), neurons, strict=True):
+        both[:, first : first + times] = _dealt_anew(usable[:, neuron], labels, times, generator)
+    return both, neurons
 
 
 def _interval(correlations: Numbers, freedom: Numbers, neurons: npt.NDArray[np.intp], n_neurons: int) -> Numbers:
