@@ -21,6 +21,8 @@ from captum_shared.figures.page import (
 from captum_shared.study.behaviour import MEASURES, Behaviour
 from captum_shared.study.result import StudyResult
 
+_TOLD = 6  # up to so many relations are told below
+
 
 @plain_text
 def behaviour_figure(result: StudyResult) -> Figure:
@@ -79,11 +81,12 @@ def _draw(axes: Axes, behaviour: Behaviour, name: str, preferred: str) -> None:
     axes.set_xlabel(MEASURES[name], fontsize=FONT)
     of_all = [each for each in behaviour.relations if each.measure == name][:1]
     if of_all and not np.isnan(of_all[0].correlation):
-        axes.set_title(f"r = {of_all[0].correlation:.2f}, p = {of_all[0].p_all:.3f}", fontsize=8)
+        axes.set_title(f"r = {of_all[0].correlation:.2f}, {of_all[0].told_p}", fontsize=8)
 
 
 def _note(behaviour: Behaviour) -> str:
-    told = "; ".join(behaviour.told)
+    told = "; ".join(behaviour.told[:_TOLD])
+    told += f"; and {len(behaviour.told) - _TOLD} more in study.json" if len(behaviour.told) > _TOLD else ""
     return (
         f"Rank correlations within categories, so that what categories differ in has no part in them; p by dealing the "
         f"behaviour anew within categories, corrected for all that is told: {told}. Predicted responses are "

@@ -37,7 +37,7 @@ def concordance_figure(compared: Concordance) -> Figure:
         ['concordance', 'maps: likeness']
     """
     panels = {name: np.asarray(matrix) for name, matrix in compared.likeness.items()}
-    figure = new_figure(3.4, layout="constrained")
+    figure = new_figure(3.1, layout="constrained")
     first, *others = np.atleast_1d(figure.subplots(1, 1 + len(panels)))
     _draw(first, np.asarray(compared.concordance), _told_concordance(compared), highest=1.0)
     first.set_title("concordance", fontsize=8)

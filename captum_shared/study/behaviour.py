@@ -164,7 +164,7 @@ class Behaviour:
             return f"too few images with {self.name} to tell ({relation.n_images}, of {FEWEST} or more)"
         return (
             f"rank correlation with {self.name} {relation.correlation:.2f} over {relation.n_images} images "
-            f"(p = {relation.p_all:.3f})"
+            f"({relation.told_p})"
         )
 
 

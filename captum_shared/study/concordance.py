@@ -173,7 +173,7 @@ class Concordance:
     @property
     def _verdict(self) -> str:
         one, other = self.closest
-        agree = f"{self._of(one, other):.2f} of 1"
+        agree = f"concordance {self._of(one, other):.2f}"
         pairs = [pair for pair in itertools.combinations(self.groups, 2) if self.differ(*pair)]
         if not self._others:
             p = f"{agree}; p = {self.p_differ[0][1]:.3f}"

@@ -60,6 +60,11 @@ class Relation:
         values: dict[str, Any] = {name: math.nan if value is None else value for name, value in entry.items()}
         return cls(**values)
 
+    @property
+    def told_p(self) -> str:
+        """The probability among all that are tried, in words."""
+        return "p < 0.001" if self.p_all < 0.001 else f"p = {self.p_all:.3f}"
+
 
 def related(
     measures: Mapping[tuple[str, str], Float64[ndarray, " image"]],
