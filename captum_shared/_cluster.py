@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 import warnings
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+_SECONDS: Final = 10  # for a cluster to answer
 _LONGEST_FOLDER: Final = 30  # of temporary files: the names of Ray's sockets, which lie in it, end at 107 characters
 
 
@@ -66,6 +68,8 @@ def cluster(address: str | None, *, processors: int) -> Iterator[dict[str, float
     if ray.is_initialized():
         yield ray.cluster_resources()
         return
+    if address is not None:
+        _check_answers(address)
     with _folder() as folder:
         started = {"num_cpus": processors, "include_dashboard": False, "_temp_dir": folder}
         try:
@@ -76,6 +80,20 @@ def cluster(address: str | None, *, processors: int) -> Iterator[dict[str, float
             yield ray.cluster_resources()
         finally:
             ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Say at once what Ray would try for minutes to find out."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdigit()):  # such as "auto"
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(
+            f"Expected a cluster of Ray at {address}, but nothing answers there ({error}): start one with ray start "
+            "--head, or correct the address."
+        ) from error
 
 
 @contextmanager

@@ -11,10 +11,13 @@ import numpy as np
 import psutil
 import pytest
 import ray as package
-from toy_experiment import contents, recorded, study
+from toy_experiment import SIZE, contents, network, recorded, study
+from toys import Randomised
 
+from captum_shared import LayerFeatures
 from captum_shared._engine import Engine, LocalEngine, Surroundings, engine_by_name
 from captum_shared._ray import RayEngine
+from captum_shared.images import rgb_preprocess
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),  # of Ray's own
@@ -127,10 +130,11 @@ def test_a_file_that_another_machine_does_not_see_is_explained(
 
 @pytest.mark.filterwarnings("ignore:.* of 22 images cannot be read")
 def test_a_study_by_workers_is_that_of_one_process(ray: Engine, tmp_path: Path) -> None:
-    recording = recorded(tmp_path / "images")
+    recording, layers = recorded(tmp_path / "images"), LayerFeatures(Randomised(0)(network).float(), ("1", "3"))
+    layers.deepest.preprocess = rgb_preprocess(SIZE)
     (recording.paths or ())[5].write_text("no image")
-    study(recording, tmp_path / "here", skip_bad=True)
-    study(recording, tmp_path / "there", skip_bad=True, engine=ray)
+    study(recording, tmp_path / "here", features=layers, skip_bad=True)
+    study(recording, tmp_path / "there", features=layers, skip_bad=True, engine=ray)
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
 
 
@@ -176,6 +180,17 @@ def test_nothing_is_left_behind(ray: Engine) -> None:
 def test_what_does_not_go_together_is_refused(options: dict[str, str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         engine_by_name(**options)
+
+
+def test_a_cluster_that_does_not_answer_is_named_at_once() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with (
+            engine_by_name("ray", address=address) as engine,
+            pytest.raises(ConnectionError, match=f"Expected a cluster of Ray at {address}, but nothing answers there"),
+        ):
+            list(engine.map(lambda: abs, [1]))
 
 
 def test_an_engine_that_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
