@@ -203,7 +203,7 @@ def _similarities(
 
 def _maps(similarity: NeuronSimilarity, pairs: tuple[Tensor, Tensor]) -> list[Float64[ndarray, "neuron position"]]:
     """Of every pair, and of both its images, the maps of all neurons, standardised."""
-    made = LayerSharedAttribution(similarity).attribute_neurons(pairs, reduce=_positions)
+    made = LayerSharedAttribution(similarity).attribute_neurons(pairs, reduce=_positions, strategy="backward")
     maps = np.stack([of_neuron for _, of_neuron in made], axis=1)
     return [_standardised(each) for each in maps]
 
