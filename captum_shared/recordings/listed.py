@@ -9,6 +9,7 @@ from typing import Any
 from captum_shared.images import image_folder
 from captum_shared.recordings.formats.image_files import identified_files, named_files
 from captum_shared.recordings.formats.stimulus_table import StimulusTable, is_long_table
+from captum_shared.recordings.formats.table import FOLDERS
 from captum_shared.recordings.recording import Recording
 
 
@@ -43,7 +44,7 @@ def listed_images(
         [['cup.png', 'hand.png'], ['hand.png', 'cup.png']]
     """
     path = Path(source)
-    if path.is_dir():
+    if path.is_dir() and path.suffix.lower() not in FOLDERS:
         if images is not None:
             raise ValueError(
                 f"Expected a table or a recording besides the folder {images} of its images, got a folder."

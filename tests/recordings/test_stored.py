@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray
+from PIL import Image
 
-from captum_shared.recordings import FORMATS, Recording, StoredRecording
+from captum_shared.recordings import FORMATS, Recording, StoredRecording, listed_images
 from captum_shared.recordings.formats.hdf5 import read_hdf5
 from captum_shared.recordings.formats.identifiers import Choice
 from captum_shared.recordings.formats.netcdf import read_netcdf
@@ -83,6 +84,16 @@ class TestEveryFormatInParts:
         assert [block.n_neurons for block in blocks] == [3, 3, 1]
         np.testing.assert_array_equal(np.concatenate([block.responses for block in blocks], axis=2), whole.responses)
         assert sum((block.neuron_names for block in blocks), ()) == whole.neuron_names
+
+    def test_its_image_files_are_listed(self, tmp_path: Path, each: Format) -> None:
+        whole = drawn(3)
+        (tmp_path / "images").mkdir()
+        for name in whole.stimulus_ids:
+            Image.new("L", (4, 4)).save(tmp_path / "images" / f"{name}.png")
+        files = tuple(tmp_path / "images" / f"{name}.png" for name in whole.stimulus_ids)
+        file = saved(whole, tmp_path, each)
+        assert listed_images(file, images=tmp_path / "images") == files
+        assert StoredRecording.open(file, images=tmp_path / "images").select(neurons=[1]).paths == files
 
     def test_a_part_is_loaded_by_name(self, tmp_path: Path, each: Format) -> None:
         whole = drawn(3)
@@ -184,14 +195,14 @@ def in_zarr(path: Path) -> None:
         ("r.nc", read_netcdf, 0.1),
         ("r.h5", read_hdf5, 0.1),
         ("r.zarr", read_zarr, 0.1),
-        ("r.parquet", read_parquet, 0.6),
+        ("r.parquet", read_parquet, 0.8),
     ],
 )
 def test_ten_neurons_of_a_large_file_are_read_without_the_others(
     tmp_path: Path, name: str, read: Callable[[Path, tuple[float, float], Choice], object], most: float
 ) -> None:
-    n_neurons = 200 if name == "r.parquet" else 1000
-    whole = drawn(0, n_images=4000, n_neurons=n_neurons)
+    n_images, n_neurons = (2000, 100) if name == "r.parquet" else (4000, 1000)
+    whole = drawn(0, n_images=n_images, n_neurons=n_neurons)
     whole.save(tmp_path / ("r.nc" if name == "r.zarr" else name))
     if name == "r.zarr":
         in_zarr(tmp_path / name)
@@ -204,7 +215,7 @@ def test_ten_neurons_of_a_large_file_are_read_without_the_others(
     if name != "r.parquet":
         memory = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert part.responses.shape == (1, 4000, 10)  # type: ignore[attr-defined]
+    assert part.responses.shape == (1, n_images, 10)  # type: ignore[attr-defined]
     assert bytes_read() - before < most * size
     assert memory < most * size
 
