@@ -95,10 +95,10 @@ def things_ventral_stream(
     Papale, Wang, Self and Roelfsema (Neuron 2025). The layout is that of the published code that writes the file
     (``norm_MUA.m``) and of public code that reads it: datasets as h5py gives them, ``train_MUA`` (22248, 1024),
     ``test_MUA`` (100, 1024), ``test_MUA_reps`` (30, 100, 1024), ``reliab`` (435, 1024); in ``things_imgs.mat``,
-    ``train_imgs`` and ``test_imgs`` with references to text in ``things_path``, concept and file. It was not compared with
-    the files themselves. The areas are those of the published code: channels 1 to 512 are V1; of monkeyF, 513 to 832
-    are IT and 833 to 1024 V4; of monkeyN, 513 to 768 are V4 and 769 to 1024 IT. That code puts areas and channels into
-    this order with one and the same mapping, applied twice to the areas: they agree if it is its own inverse, which
+    ``train_imgs`` and ``test_imgs`` with references to text in ``things_path``, concept and file. It was not compared
+    with the files themselves. The areas are those of the published code: channels 1 to 512 are V1; of monkeyF, 513 to
+    832 are IT and 833 to 1024 V4; of monkeyN, 513 to 768 are V4 and 769 to 1024 IT. That code puts areas and channels
+    into this order with one and the same mapping, applied twice to the areas: they agree if it is its own inverse, which
     could not be verified; some public code takes other areas for monkeyF. An array of monkeyN is said to be empty:
     choose channels by their reliability.
     """
