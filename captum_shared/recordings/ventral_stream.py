@@ -98,7 +98,7 @@ def things_ventral_stream(
     ``train_imgs`` and ``test_imgs`` with references to text in ``things_path``, concept and file. It was not compared
     with the files themselves. The areas are those of the published code: channels 1 to 512 are V1; of monkeyF, 513 to
     832 are IT and 833 to 1024 V4; of monkeyN, 513 to 768 are V4 and 769 to 1024 IT. That code puts areas and channels
-    into this order with one and the same mapping, applied twice to the areas: they agree if it is its own inverse, which
+    into this order with one and the same mapping, applied twice to the areas: they agree if it is its own inverse. This
     could not be verified; some public code takes other areas for monkeyF. An array of monkeyN is said to be empty:
     choose channels by their reliability.
     """
