@@ -16,6 +16,8 @@ after checking that the answers agree:
 Peers take turns, and a ratio is the median of the ratios of the rounds.
 
     python benchmarks/speed.py --output speed.json
+
+Populations, with ``--population``, are in ``speed_population.py``.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from pathlib import Path
 import torch
 from captum.attr import IntegratedGradients
 from reporting import write_report
+from speed_population import draw, measure_population
 from torch import Tensor, nn
 from torchvision.models import get_model
 from torchvision.models.feature_extraction import create_feature_extractor
@@ -45,6 +48,7 @@ from captum_shared import (
 NETWORKS = {"squeezenet1_0": "features", "resnet18": "layer4", "resnet50": "layer4"}
 PIXELS = {"squeezenet1_0": 454}  # of recommended maps; of all else 224
 N_NEURONS = 48
+PACKAGES = ("captum-shared", "captum", "torch", "torchvision")
 STEPS, CHUNK = 50, 10  # Captum takes 50 steps by default
 
 
@@ -239,7 +243,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("speed.json"))
     parser.add_argument("--places", action="store_true", help="only the correspondence of places")
     parser.add_argument("--channels-last", action="store_true", help="memory layout of the images, for all peers")
+    parser.add_argument("--population", action="store_true", help="only what is about many neurons, in a few minutes")
     chosen = parser.parse_args()
+    if chosen.population:
+        report = measure_population(min(chosen.rounds, 3), in_own_process)
+        write_report(chosen.output, {**report, "settings": {"seed": 0, "rounds": min(chosen.rounds, 3)}}, PACKAGES)
+        draw(report, chosen.output.with_suffix(".png"))
+        return
     layout = torch.channels_last if chosen.channels_last else torch.contiguous_format
 
     places = {name: measure_places(name, chosen.rounds, layout) for name in tqdm(chosen.networks)}
@@ -265,7 +275,7 @@ def main() -> None:
             "seed": 0,
         },
     }
-    write_report(chosen.output, report, ("captum-shared", "captum", "torch", "torchvision"))
+    write_report(chosen.output, report, PACKAGES)
     for name, result in results.items():
         print(
             f"{name}: gradient {result['gradient']['ratio']:.3f} of a raw pass; full Jacobian "

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias, final
 import torch
 from captum._utils.common import _select_targets
 from captum._utils.gradient import compute_layer_gradients_and_eval
+from captum.attr._utils.approximation_methods import approximation_parameters
 from jaxtyping import Int
 from torch import Tensor, nn
 
@@ -76,6 +77,27 @@ def select_neurons(n_images: int, n_neurons: int, target: Any) -> Int[Tensor, " 
             "Target not provided when necessary, cannot take gradient with respect to multiple outputs."
         )
     return selected.reshape(n_images)
+
+
+def quadrature(method: str, n_steps: int) -> tuple[list[float], list[float]]:
+    """Return the steps of Captum's Integrated Gradients.
+
+    Args:
+        method: as there.
+        n_steps: as there.
+
+    Returns:
+        The size of each step, and where it is between 0 and 1.
+
+    Raises:
+        ValueError: if the method is unknown.
+
+    Example:
+        >>> quadrature("riemann_middle", 2)
+        ([0.5, 0.5], [0.25, 0.75])
+    """
+    sizes, alphas = approximation_parameters(method)
+    return [float(each) for each in sizes(n_steps)], [float(each) for each in alphas(n_steps)]
 
 
 def layer_gradients(

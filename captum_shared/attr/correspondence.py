@@ -239,7 +239,8 @@ def compared(
     neurons = similarity.neurons(len(cuts[0]), target).to(cuts[0].device)
     exact = [cut.to(torch.promote_types(cut.dtype, torch.float32)) for cut in cuts]
     first, second = (local_features(cut, readout.feature_mean.to(cut)) for cut in exact)
-    return corresponding(first, second, Population.of(readout, exact[0]), neurons)
+    with torch.autocast(cuts[0].device.type, enabled=False):
+        return corresponding(first, second, Population.of(readout, exact[0]), neurons)
 
 
 def maps_of(compared: Float[Tensor, "image position reference_position"], cuts: Pair) -> Pair:

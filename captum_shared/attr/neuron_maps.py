@@ -32,7 +32,8 @@ Made: TypeAlias = Literal["forward", "backward", "jacobian", "calls"]
 JACOBIAN_BYTES: Final = 4 * 2**30
 """The largest Jacobian of a batch of pairs that is made without being asked for."""
 
-_BLOCK: Final = 16  # neurons in one product with the Jacobian, enough for the speed of a product of matrices
+BLOCK: Final = 16
+"""Neurons in one product with the Jacobian, enough for the speed of a product of matrices."""
 
 
 @final
@@ -134,29 +135,72 @@ def gradient_maps(
     Raises:
         ValueError: if the strategy is unknown, or there is no Jacobian.
     """
+    size = sum(twin.jacobian_bytes(sink) for twin in passed.twins)
+    made = chosen_strategy(strategy, len(neurons), similarity.readout.n_features, size, separable=separable)
+    if made == "jacobian":
+        return made, _of_pass(passed, similarity, neurons, sink)
+    return made, (passed.gradients(similarity, neuron, sink) for neuron in neurons)
+
+
+def chosen_strategy(
+    strategy: Strategy, n_neurons: int, n_features: int, size: int, *, separable: bool = True
+) -> Literal["backward", "jacobian"]:
+    """Choose by cost how gradients of many neurons are made, where that is left open.
+
+    Args:
+        strategy: what is asked for.
+        n_neurons: as many backward passes has the one.
+        n_features: as many has the other.
+        size: of the Jacobian, in bytes.
+        separable: whether there is a Jacobian.
+
+    Returns:
+        The strategy.
+
+    Raises:
+        ValueError: if it is unknown, or there is no Jacobian.
+
+    Example:
+        >>> chosen_strategy("auto", 6, 5, 10**6), chosen_strategy("auto", 6, 5, 10**12)
+        ('jacobian', 'backward')
+    """
     if strategy not in get_args(Strategy):
         raise ValueError(f"strategy must be one of {', '.join(get_args(Strategy))}, but got {strategy!r}.")
     if strategy == "jacobian" and not separable:
         raise ValueError("There is no Jacobian of several pairs at a layer inside. Give one pair, or another strategy.")
-    if strategy == "auto":
-        size = sum(twin.jacobian_bytes(sink) for twin in passed.twins)
-        pays = len(neurons) > similarity.readout.n_features and size <= JACOBIAN_BYTES
-        strategy = "jacobian" if pays and separable else "backward"
-    if strategy == "jacobian":
-        return "jacobian", _products(passed, similarity, neurons, sink)
-    return "backward", (passed.gradients(similarity, neuron, sink) for neuron in neurons)
+    if strategy != "auto":
+        return strategy
+    return "jacobian" if separable and n_neurons > n_features and size <= JACOBIAN_BYTES else "backward"
 
 
-def _products(passed: PairPass, similarity: NeuronSimilarity, neurons: Sequence[Neuron], sink: Sink) -> Iterator[Pair]:
-    jacobians = [twin.jacobians(sink) for twin in passed.twins]
-    for start in range(0, len(neurons), _BLOCK):
-        weights = [similarity.weigh(*passed.features, neuron) for neuron in neurons[start : start + _BLOCK]]
-        first, second = (
-            _times(torch.stack(weights), [group.rows for group in twin.groups], each)
-            for twin, each in zip(passed.twins, jacobians, strict=True)
-        )
+def products(
+    similarity: NeuronSimilarity,
+    features: Pair,
+    neurons: Sequence[Neuron],
+    jacobians: Sequence[tuple[Sequence[Tensor], Sequence[Tensor]]],
+) -> Iterator[Pair]:
+    """Multiply the shared weights of many neurons by Jacobians.
+
+    Args:
+        similarity: whose shared weights.
+        features: f(x) and f(r).
+        neurons: the neurons.
+        jacobians: of both images: the rows of each group of images (time, image), and their Jacobians (image, feature,
+            ...).
+
+    Yields:
+        The products of each neuron.
+    """
+    for start in range(0, len(neurons), BLOCK):
+        weights = torch.stack([similarity.weigh(*features, neuron) for neuron in neurons[start : start + BLOCK]])
+        first, second = (_times(weights, *each) for each in jacobians)
         for maps in zip(first, second, strict=True):
             yield maps[0].clone(), maps[1].clone()  # none holds the memory of its block
+
+
+def _of_pass(passed: PairPass, similarity: NeuronSimilarity, neurons: Sequence[Neuron], sink: Sink) -> Iterator[Pair]:
+    jacobians = [([group.rows for group in twin.groups], twin.jacobians(sink)) for twin in passed.twins]
+    return (yield from products(similarity, passed.features, neurons, jacobians))
 
 
 def _times(
@@ -168,6 +212,7 @@ def _times(
     maps = jacobians[0].new_empty((n_neurons, n_images, *shape))
     for index, jacobian in zip(rows, jacobians, strict=True):
         of_images = weights.to(jacobian)[:, index.to(weights.device)].movedim(2, 0).flatten(1, 2)
-        product = of_images @ jacobian.flatten(2)
+        with torch.autocast(jacobian.device.type, enabled=False):  # of sums over many features
+            product = of_images @ jacobian.flatten(2)
         maps[:, index.to(maps.device)] = product.reshape(-1, n_neurons, len(index), *shape).movedim(0, 2)
     return maps

@@ -14,6 +14,7 @@ from captum_shared.attr.backpropagation import PairPass
 from captum_shared.attr.integration import AutoSteps, automatic_steps, integrate
 from captum_shared.attr.jacobian import Jacobian, builder_of, check_arguments, checked_maps
 from captum_shared.attr.neuron_maps import NeuronMaps, Neurons, Reduce, Strategy, gradient_maps, listed_neurons
+from captum_shared.attr.neuron_paths import integrated_neurons
 from captum_shared.attr.pairs import Pair, checked_pair
 from captum_shared.attr.projection import SharedProjection
 from captum_shared.attr.similarity import NeuronSimilarity
@@ -227,7 +228,8 @@ class ParallelSharedAttribution(GradientAttribution):
         Plain gradients take one forward pass of the pairs for all neurons, and one backward pass each; or, where the
         neurons outnumber the features, one backward pass a feature and products with the Jacobian. It takes the memory
         of the pair times the features (float32, two images of 224 pixels, 512 features: 0.6 GB a pair), and is not
-        made by itself if that is above 4 GiB. Other classes of Captum are called for each neuron.
+        made by itself if that is above 4 GiB. Integrated Gradients take as much for each step, without Captum's class,
+        but of ``"auto"``; that and other classes are called for each neuron.
 
         Args:
             inputs: the pair, as for :meth:`attribute`: the same for all neurons.
@@ -255,13 +257,19 @@ class ParallelSharedAttribution(GradientAttribution):
             >>> maps.strategy, next(maps)
             ('jacobian', (0, tensor([[1., 0.]])))
         """
-        pair, listed = checked_pair(inputs), listed_neurons(self.forward_func, neurons)
+        pair, listed, arguments = checked_pair(inputs), listed_neurons(self.forward_func, neurons), arguments or {}
         if self._build is None:
-            refuse(arguments or {})
+            refuse(arguments)
             passed = PairPass.of(self.forward_func, pair)
             made, gradients = gradient_maps(passed, self.forward_func, listed, strategy=strategy)
             return NeuronMaps(listed, (self._finished(each, pair) for each in gradients), made, reduce)
-        calls = (self.attribute(inputs, neuron, **(arguments or {})) for neuron in listed)
+        if self._integrates and isinstance(arguments.get("n_steps", 50), int):
+            made, maps = integrated_neurons(
+                self.forward_func, pair, listed, arguments, strategy=strategy, multiplies=self.multiplies_by_inputs
+            )
+            finished = ((_finished(first, pair[0]), _finished(second, pair[1])) for first, second in maps)
+            return NeuronMaps(listed, finished, made, reduce)
+        calls = (self.attribute(inputs, neuron, **arguments) for neuron in listed)
         return NeuronMaps(listed, calls, "calls", reduce)
 
     @log_usage()

@@ -146,7 +146,8 @@ def backpropagated_places(passed: PairPass, similarity: NeuronSimilarity, target
     exact = cuts[0].to(correspondence), cuts[1].to(correspondence)
     weight, _ = weights_of(similarity, exact[0], target)
     mean = similarity.readout.feature_mean.to(correspondence)
-    shared = shared_places(correspondence, exact, weight, mean, excitatory=similarity.excitatory)
+    with torch.autocast(correspondence.device.type, enabled=False):
+        shared = shared_places(correspondence, exact, weight, mean, excitatory=similarity.excitatory)
     first, second = passed.backpropagated((shared[0].to(cuts[0].dtype), shared[1].to(cuts[1].dtype)), "activation")
     return first.contiguous(), second.contiguous()
 

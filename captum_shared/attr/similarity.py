@@ -78,6 +78,11 @@ class NeuronSimilarity(nn.Module):
         for name, encoder in {"features": features, "reference_features": second}.items():
             if not isinstance(encoder, nn.Module):
                 raise TypeError(f"{name} must be a torch.nn.Module to (image, feature), not {type(encoder).__name__}.")
+            if any(hasattr(part, "_orig_mod") for part in encoder.modules()):
+                raise ValueError(
+                    f"{name} went through torch.compile, after which it has no tied copy, and calls no hooks. Give the "
+                    "module that was compiled."
+                )
         if not isinstance(readout, LinearReadout):
             raise TypeError(
                 f"readout must be a LinearReadout, but got {type(readout).__name__}. Fit one with fit_readout, or turn "

@@ -30,6 +30,10 @@ CLASSES: dict[str, tuple[Callable[[NeuronSimilarity], Any], list[str]]] = {
         ["backward", "jacobian"],
     ),
     "saliency": (lambda similarity: ParallelSharedAttribution(similarity, Saliency), []),
+    "integrated": (
+        lambda similarity: ParallelSharedAttribution(similarity, "integrated_gradients"),
+        ["backward", "jacobian"],
+    ),
     "layer": (LayerSharedAttribution, ["backward", "jacobian"]),
     "inner layer": (lambda similarity: LayerSharedAttribution(similarity, "features.0"), ["backward"]),
     "correspondence": (SharedCorrespondence, []),
@@ -67,6 +71,43 @@ def test_maps_of_many_neurons_are_those_of_single_calls(name: str, strategy: str
     for neuron, each in zip(neurons, maps, strict=True):
         torch.testing.assert_close(each, method.attribute(pair(), neuron), rtol=1e-10, atol=1e-13)
         assert all(one.is_contiguous() and not one.requires_grad for one in each)
+
+
+@pytest.mark.parametrize("strategy", ["backward", "jacobian"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"baselines": (0.3, seeded(1, 1, 3, 10, 10)), "internal_batch_size": 6},
+        {"n_steps": 7, "method": "riemann_trapezoid"},
+    ],
+)
+@pytest.mark.parametrize("multiply", [None, False])
+def test_integrated_gradients_of_many_neurons_are_captums(strategy: str, arguments: Any, multiply: bool | None) -> None:
+    similarity, inputs = many_neurons(), (pair(n=2)[0], pair(n=2)[1][[0, 0]])
+    method = ParallelSharedAttribution(similarity, "integrated_gradients", multiply_by_inputs=multiply)
+    arguments = {"n_steps": 5, **arguments}
+    neurons = [7, *range(11)] * 2  # more than there are in a block
+    made, maps = all_maps(method, inputs, neurons, strategy=strategy, arguments=arguments)
+    assert made == strategy
+    for neuron, each in zip(neurons, maps, strict=True):
+        torch.testing.assert_close(each, method.attribute(inputs, neuron, **arguments), rtol=1e-10, atol=1e-13)
+
+
+def test_the_path_is_run_once_where_neurons_outnumber_features() -> None:
+    method = ParallelSharedAttribution(many_neurons(), "integrated_gradients")
+    with mock.patch("torch.autograd.grad", wraps=torch.autograd.grad) as grad:
+        made, maps = all_maps(method, pair(), arguments={"n_steps": 4})
+    assert (made, len(maps), grad.call_count) == ("jacobian", 12, 2 * 5)
+
+
+def test_integrated_gradients_with_steps_as_needed_are_single_calls() -> None:
+    method = ParallelSharedAttribution(many_neurons(), "integrated_gradients")
+    made, maps = all_maps(method, pair(), [2, 3], arguments={"n_steps": "auto"})
+    assert made == "calls"
+    torch.testing.assert_close(maps[1], method.attribute(pair(), 3, n_steps="auto"), rtol=1e-10, atol=1e-13)
+    with pytest.raises(TypeError, match="take no return_convergence_delta"):
+        method.attribute_neurons(pair(), arguments={"return_convergence_delta": True})
 
 
 @pytest.mark.parametrize("strategy", ["backward", "jacobian"])
