@@ -2,6 +2,7 @@
 
 import pickle
 import shutil
+import tracemalloc
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import nn
 from toy_experiment import small_blocks
 
 from captum_shared.encoders import bookkeeping, extraction
+from captum_shared.encoders.chunks import ChunkedArray, write_chunk
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.layers import LayerFeatures
 from captum_shared.encoders.photographs import latent_features, load_inputs
@@ -375,3 +377,22 @@ def test_a_layer_without_positions_has_no_scatter(tmp_path: Path, paths: list[Pa
     store = written(tmp_path / "store", paths, single(model, layer="1"))
     assert store.scatter() is None
     assert store.features().shape == (N_IMAGES, 6)
+
+
+def test_what_is_read_is_never_more_than_what_is_asked_for(tmp_path: Path) -> None:
+    """8 MB in chunks of 256 kB, of which 64 rows at a time are summed up."""
+    rng, n_rows, n_columns, chunk = np.random.default_rng(0), 8192, 256, 256
+    digests, expected = [], np.zeros(n_columns)
+    for number in range(n_rows // chunk):
+        rows = rng.standard_normal((chunk, n_columns)).astype(np.float32)
+        digests.append(write_chunk(tmp_path, number, rows))
+        expected += rows.sum(0, dtype=np.float64)
+    array = ChunkedArray(tmp_path, digests, chunk, np.dtype(np.float32), np.arange(n_rows), n_columns)
+    backwards = array.at(np.arange(n_rows)[::-1])
+    for each in (array, backwards):
+        tracemalloc.start()
+        total = sum(each[start : start + 64].sum(0, dtype=np.float64) for start in range(0, n_rows, 64))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        np.testing.assert_allclose(total, expected, rtol=1e-9, atol=1e-9)
+        assert peak < 2 * 2**20  # files are summed up 1 MB at a time
