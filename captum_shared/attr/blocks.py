@@ -9,8 +9,8 @@ from torch import Tensor
 
 from captum_shared.neurons.arrays import LazyArray
 
-_AT_ONCE: Final = 2**23
-"""Features of a block: 32 MiB in float32."""
+_AT_ONCE: Final = 2**22
+"""Features of a block: 16 MiB in float32."""
 
 _LONGEST: Final = 2**14
 """Images of a block, where they have few features."""
@@ -96,7 +96,7 @@ def rows_of_a_block(features: Tensor | LazyArray) -> int:
 
     Example:
         >>> rows_of_a_block(np.ones((10, 512)))
-        16384
+        8192
     """
     rows = max(1, min(_LONGEST, _AT_ONCE // max(1, features.shape[1])))
     chunks = getattr(features, "chunks", None)
@@ -112,12 +112,12 @@ def _is_floating(features: Tensor | LazyArray) -> bool:
 
 
 def _as_tensor(block: Any) -> Tensor:
-    """A block in memory, in the byte order of the machine, that is nobody else's to write to."""
+    """A block in memory, in the byte order of the machine; torch wants what may be written to."""
     if isinstance(block, Tensor):
         return block
     numbers: np.ndarray = np.asarray(block)
     native: np.dtype[Any] = numbers.dtype.newbyteorder("=")
-    return torch.from_numpy(np.array(numbers, dtype=native))
+    return torch.from_numpy(np.require(numbers, native, ["C", "W"]))
 
 
 def _check_finite(block: Tensor, first: int) -> None:

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from captum_shared.attr.cosines import pairwise_similarity, rescaled, weighted, wide
 
-_AT_ONCE: Final = 2**24
-"""Similarities in memory at once: 64 MiB in single precision."""
+_AT_ONCE: Final = 2**23
+"""Similarities in memory at once: 32 MiB in single precision."""
 
 _FAINT: Final = 2.0**-90
 """Squared norms below it are lost in single precision."""
@@ -146,7 +146,7 @@ class Ranking:
         neuron = int(self._neuron_of[rows[0]])
         columns = columns[references.responses[columns, neuron].argsort(descending=True, stable=True)]
         images = self._images[self._image_of[rows]]
-        for part in torch.split(columns, max(1, _AT_ONCE // 8 // max(len(rows), images.shape[1]))):
+        for part in torch.split(columns, max(1, _AT_ONCE // 4 // max(len(rows), images.shape[1]))):
             exact = pairwise_similarity(images, references.centered(part), self._weight[neuron])
             exact = (exact * _RESOLUTION).round() / _RESOLUTION
             best = first_of_the_largest(exact, min(self._top_k, len(part)))
@@ -223,12 +223,10 @@ def close_columns(
     floor = least - error
     if largest.shape[1] >= top_k:
         floor = torch.maximum(floor, largest.topk(top_k).values[:, -1] - 2 * error)
-    may = largest >= floor[:, None]
-    near = may.any(1).nonzero()[:, 0]
-    columns = (may.any(0).nonzero() * width + torch.arange(width, device=cosines.device)).flatten()
-    columns = columns[columns < n_columns]
-    close = cosines[near][:, columns] >= floor[near, None]
-    return near, columns[close.any(0)]
+    rows, chunks = (largest >= floor[:, None]).nonzero().mT[..., None]
+    columns = (chunks * width + torch.arange(width, device=cosines.device)).clamp(max=n_columns - 1)
+    close = cosines[rows, columns] >= floor[rows]
+    return torch.unique(rows[close.any(1)]), torch.unique(columns[close])
 
 
 def first_of_the_largest(values: Float[Tensor, "row column"], k: int) -> Int[Tensor, "row k"]:
