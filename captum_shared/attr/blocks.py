@@ -72,6 +72,7 @@ class FeatureBlocks:
             if not self._checked:
                 _check_finite(block, first)
             yield first, block
+            del block  # before the next is read
         self._checked = isinstance(self._features, Tensor)  # while a file may change
 
     @property

@@ -36,21 +36,27 @@ _COPYING: Final = 40
 @final
 @dataclass(frozen=True)
 class References:
-    """A block of references.
+    """Some of the references, in the order of the bank.
 
     Attributes:
-        first: index of the first in the bank.
+        indices: in the bank.
         features: f(r), as they are stored.
         mean: m of the readout, in :func:`~captum_shared.attr.cosines.wide` precision.
         responses: to the references, of the neurons that are searched.
         drives: which references are drivers of which of these neurons; None where all are.
     """
 
-    first: int
+    indices: Int[Tensor, " reference"]
     features: Float[Tensor, "reference feature"]
     mean: Float[Tensor, " feature"]
     responses: Float[Tensor, "reference neuron"]
     drives: Bool[Tensor, "reference neuron"] | None
+
+    def driving(self) -> "References":
+        """Those that are drivers of any of the neurons."""
+        if self.drives is None or bool((rows := self.drives.any(1)).all()):
+            return self
+        return References(self.indices[rows], self.features[rows], self.mean, self.responses[rows], self.drives[rows])
 
     def centered(self, rows: Tensor | slice) -> Float[Tensor, "row feature"]:
         """Features v(r) of some of the references, in :func:`~captum_shared.attr.cosines.wide` precision."""
@@ -59,8 +65,10 @@ class References:
     @cached_property
     def scaled(self) -> Float[Tensor, "reference feature"]:
         """Features v(r) in single precision, those of a reference scaled so that the largest is 1."""
-        parts = (slice(row, row + 1024) for row in range(0, len(self.features), 1024))  # that stay in the cache
-        return torch.cat([rescaled(self.centered(part)).float() for part in parts])
+        scaled = torch.empty_like(self.features, dtype=torch.float32)
+        for row in range(0, len(scaled), 1024):  # which stay in the cache
+            scaled[row : row + 1024] = rescaled(self.centered(slice(row, row + 1024)))
+        return scaled
 
     @cached_property
     def squares(self) -> Float[Tensor, "reference feature"]:
@@ -105,7 +113,10 @@ class Ranking:
         self._responses = self.similarities.clone()
 
     def add(self, references: References) -> None:
-        """Compare with a block of references, which come after all others so far in the bank."""
+        """Compare with references that come after all others so far in the bank."""
+        references = references.driving()
+        if len(references.features) == 0:
+            return
         n_rows = max(1, _AT_ONCE // max(len(references.features), self._images.shape[1]))
         for rows in torch.split(torch.arange(len(self._neuron_of), device=self._images.device), n_rows):
             self._compare(rows, references)
@@ -151,7 +162,7 @@ class Ranking:
             exact = (exact * _RESOLUTION).round() / _RESOLUTION
             best = first_of_the_largest(exact, min(self._top_k, len(part)))
             responses = references.responses[part[best], neuron].to(exact.dtype)
-            self._merge(rows, references.first + part[best], exact.gather(1, best), responses)
+            self._merge(rows, references.indices[part][best], exact.gather(1, best), responses)
 
     def _merge(self, rows: Tensor, indices: Tensor, similarities: Tensor, responses: Tensor) -> None:
         """Rank what was best so far together with references after them, of equal responses in order of the bank."""

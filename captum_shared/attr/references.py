@@ -14,6 +14,7 @@ from tqdm import tqdm
 from captum_shared.attr._captum import TargetType
 from captum_shared.attr.blocks import FeatureBlocks
 from captum_shared.attr.cosines import wide
+from captum_shared.attr.drivers import Drivers
 from captum_shared.attr.ranking import Ranking, References
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.inputs import check_is_tensor, inputs_told
@@ -228,10 +229,12 @@ class ReferenceBank:
         """Recorded responses, and predicted ones in place of those that are missing."""
         readout, shape = self.similarity.readout, (len(self._features), self.similarity.readout.n_neurons)
         dtype = torch.promote_types(self._features.dtype, readout.weight.dtype)
-        known = torch.full(shape, torch.nan) if responses is None else torch.as_tensor(responses)
-        known = known.to(self._features.device, dtype, copy=True)
-        _check_responses(known, shape)
-        if bool(known.isnan().any()):
+        if responses is None:
+            known = torch.full(shape, torch.nan, dtype=dtype, device=self._features.device)
+        else:
+            known = torch.as_tensor(responses).to(self._features.device, dtype, copy=True)
+            _check_responses(known, shape)
+        if responses is None or bool(known.isnan().any()):
             for first, block in self._features:
                 own = known[first : first + len(block)]
                 own.copy_(torch.where(own.isnan(), readout(block), own))
@@ -264,32 +267,15 @@ class ReferenceBank:
         images = self.similarity.centered(wide(features.to(device)))
         weight = self.similarity.readout.weight.to(device)[searched]
         ranking = Ranking(weight, images, positions.flatten()[order], order // neurons.shape[1], top_k)
-        mean, last = self.similarity.readout.feature_mean.to(images), self._last_drivers(searched)
+        mean, every = self.similarity.readout.feature_mean.to(images), self._n_drivers == len(self.responses)
+        drivers = None if every else Drivers(self.responses, searched, self._n_drivers)
         for first, block in self._features:
-            responses = self.responses[first : first + len(block), searched]
-            drives = None if last is None else _drives(responses, first, *last)
-            ranking.add(References(first, block, mean, responses, drives))
+            indices = torch.arange(first, first + len(block), device=device)
+            drives = None if drivers is None else drivers.among(indices)
+            ranking.add(References(indices, block, mean, self.responses[indices][:, searched], drives))
+            del block  # before the next is read
         rows, shape = order.argsort(), (*neurons.shape, top_k)
         return Match(ranking.indices[rows].reshape(shape), ranking.similarities[rows].reshape(shape).to(features.dtype))
-
-    def _last_drivers(self, neurons: Tensor) -> tuple[Tensor, Tensor] | None:
-        """The response to the weakest driver of each neuron, and its index; None where every image is a driver."""
-        n_images = len(self.responses)
-        if self._n_drivers == n_images:
-            return None
-        last = []
-        for neuron in neurons.tolist():
-            responses = self.responses[:, neuron]
-            weakest = wide(responses).kthvalue(n_images - self._n_drivers + 1).values
-            equal = (responses == weakest).nonzero()[:, 0]
-            last.append((weakest, equal[self._n_drivers - 1 - int((responses > weakest).sum())]))
-        return torch.stack([weakest for weakest, _ in last]), torch.stack([index for _, index in last])
-
-
-def _drives(responses: Tensor, first: int, weakest: Tensor, last: Tensor) -> Tensor:
-    """Which references of a block are drivers: as strong as the weakest, of equal ones those that come first."""
-    indices = torch.arange(first, first + len(responses), device=responses.device)
-    return (responses > weakest) | ((responses == weakest) & (indices[:, None] <= last))
 
 
 def _check_drivers(n_images: int, driver_fraction: float) -> None:

@@ -47,10 +47,11 @@ def write_references(path: Path, images: np.ndarray, n_references: int) -> list[
     planted = [
         [n_references * (3 * row + number) // 100 + 17 * number for number in range(3)] for row in range(len(images))
     ]
+    drawn = generator.standard_normal((8192, N_FEATURES), np.float32)
     with path.open("wb") as file:
         for first in range(0, n_references, 8192):
             rows = min(8192, n_references - first)
-            block = generator.standard_normal((rows, N_FEATURES), np.float32)
+            block = np.roll(drawn[:rows], first // 8192, axis=1)
             for image, indices in zip(images, planted, strict=True):
                 for number, index in enumerate(indices):
                     if first <= index < first + rows:
@@ -63,7 +64,7 @@ def write_references(path: Path, images: np.ndarray, n_references: int) -> list[
 def test_a_store_larger_than_memory_is_searched(tmp_path: Path, budget: int) -> None:
     """By a process that may have 1 GB of its own memory, for PyTorch, the block, and all that it compares."""
     generator = np.random.default_rng(0)
-    weight, images = numbers = generator.standard_normal((2, 8, N_FEATURES)).astype(np.float32)
+    weight, images = numbers = generator.standard_normal((2, 4, N_FEATURES)).astype(np.float32)
     np.save(tmp_path / "numbers.npy", numbers)
     n_references = N_REFERENCES * budget
     planted = write_references(tmp_path / "features", images, n_references)
