@@ -9,14 +9,14 @@ For each number of references, after checking on some neurons that the reference
 - the same with all images of a neuron in one product of NumPy;
 - scikit-learn's ``cosine_similarity`` of weighted features, neuron by neuron;
 - faiss's ``IndexFlatIP`` of weighted features of length 1, neuron by neuron (extra ``peers``);
-- how it was done before, neuron by neuron in float64.
+- how it was done before: neuron by neuron in float64, all of its images at once or one after the other.
 
-Peers take turns, and those that go neuron by neuron are timed on ``--peer-neurons`` neurons (the loop on one image of
-each) and scaled to all, which is noted with them. A ratio is the median of the ratios of the rounds; of a machine that
-does other work too, those of the processor's time tell more, with one thread (OMP_NUM_THREADS=1).
+Peers take turns. Those that go neuron by neuron are timed on ``--peer-neurons`` neurons, what goes image by image on
+one image of each, and scaled to all. A ratio is the median of the ratios of the rounds. On a machine that does other
+work too, those of the processor's time tell more, with one thread (OMP_NUM_THREADS=1).
 
     python benchmarks/search.py --output search.json --figure search.png
-    python benchmarks/search.py --references 1000000 --neurons 256 --stream /tmp  # read from a file as it is searched
+    python benchmarks/search.py --references 1000000 --neurons 256 --stream /tmp  # read from a file
 """
 
 import argparse
@@ -24,7 +24,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -49,6 +49,7 @@ TITLES = {
     "scikit_learn": "scikit-learn, neuron by neuron",
     "faiss": "faiss, neuron by neuron",
     "before": "float64, neuron by neuron",
+    "before_loop": "float64, image by image",
 }
 
 
@@ -78,7 +79,8 @@ class Contest:
             "numpy": (self.numpy, scale),
             "scikit_learn": (self.scikit_learn, scale),
             "faiss": (self.faiss, scale),
-            "before": (self.before, scale),
+            "before": (lambda: self.before(self.images), scale),
+            "before_loop": (lambda: self.before(self.images[:1]), scale * len(self.images)),
         }
 
     def ours(self) -> Tensor:
@@ -129,11 +131,10 @@ class Contest:
             found.append(index.search(images, self.top_k)[1])
         return found
 
-    def before(self) -> list[Tensor]:
+    def before(self, images: Tensor) -> list[Tensor]:
         """All in float64, and all again for each neuron."""
-        found = []
+        found, images = [], images.double() - self.mean.double()
         for neuron in self.some:
-            images = self.images.double() - self.mean.double()
             indices, cosines = torch.empty(len(images), 0, dtype=torch.long), torch.empty(len(images), 0)
             for rows in torch.arange(len(self.references)).split(2**24 // images.shape[1]):
                 references = torch.from_numpy(self.references[rows.numpy()]).double() - self.mean.double()
@@ -161,7 +162,8 @@ class Contest:
             if not np.array_equal(ours[:, neuron], expected):
                 raise SystemExit(f"The search found other references for neuron {neuron} than a search in float64.")
             if number == 0:
-                agreed += [np.mean(peer()[0] == expected) for peer in (self.numpy, self.scikit_learn, self.faiss)]
+                peers = (self.numpy, self.scikit_learn, self.faiss, lambda: [self.before(self.images)[0].numpy()])
+                agreed += [np.mean(peer()[0] == expected) for peer in peers]
         return float(min(agreed))
 
 
@@ -177,11 +179,8 @@ def stored(n_references: int, n_features: int, file: Path | None) -> np.ndarray:
 
 @contextmanager
 def place_for(folder: Path | None) -> Iterator[Path | None]:
-    if folder is None:
-        yield None
-        return
-    with NamedTemporaryFile(dir=folder) as file:
-        yield Path(file.name)
+    with nullcontext() if folder is None else NamedTemporaryFile(dir=folder) as file:
+        yield None if file is None else Path(file.name)
 
 
 def seconds(call: Callable[[], object]) -> np.ndarray:

@@ -166,7 +166,7 @@ class ReferenceBank:
         """Find each image's references for each of many neurons, as :meth:`search` finds them for one.
 
         Features are computed once for all neurons, and compared with a block of references after the other, as products
-        of matrices: in memory are a block and what it is compared to (about 300 MB at 512 features), besides what is
+        of matrices: in memory are a block and what it is compared to (about 150 MB), besides what is
         returned, the features of the images and the responses.
 
         Args:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import zarr
 from torch import Tensor, nn
 from toys import seeded
 
@@ -298,6 +299,16 @@ def test_a_memory_map_of_any_byte_order_is_searched(tmp_path: Path, dtype: str) 
     native = torch.from_numpy(features.astype(np.dtype(dtype).newbyteorder("=")))
     match = bank_of(stored, weight, mean).search_all(images, top_k=2)
     expected = bank_of(native, weight, mean).search_all(images, top_k=2)
+    assert torch.equal(match.indices, expected.indices)
+    assert torch.equal(match.similarities, expected.similarities)
+
+
+def test_an_array_of_zarr_is_searched(tmp_path: Path) -> None:
+    features, weight, mean, images = seeded(0, 30, 6), seeded(1, 3, 6), seeded(2, 6), seeded(3, 4, 6)
+    array = zarr.open(str(tmp_path / "features"), mode="w", shape=(30, 6), chunks=(4, 6), dtype="f8")
+    array[:] = features.numpy()
+    match = bank_of(array, weight, mean).search_all(images, top_k=2)
+    expected = bank_of(features, weight, mean).search_all(images, top_k=2)
     assert torch.equal(match.indices, expected.indices)
     assert torch.equal(match.similarities, expected.similarities)
 
