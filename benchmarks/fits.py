@@ -41,7 +41,7 @@ from captum_shared import fit_readout, heldout_correlation, heldout_null_interva
 Numbers = NDArray[np.float64]
 PENALTIES = np.logspace(-2, 6, 17)
 FOLDS, PERMUTATIONS = 10, 1000
-SIZES = ((1000, 512), (4000, 2048), (1000, 2048), (4000, 512))
+SIZES = ((1000, 512), (4000, 2048), (1000, 2048))
 """Images and features."""
 NEURONS, NEURONS_WITH_GAPS = 200, 40
 TASKS = {  # and what each peer is asked to do
