@@ -139,11 +139,20 @@ class Ranking:
             else:
                 cosines = numerators[number] if len(drivers) == len(every) else numerators[number][:, drivers]
             cosines.mul_(inverse[number, drivers])
-            near, columns = close_columns(cosines, self.similarities[own, -1], self._top_k, self._error)
-            if faint is not None and bool(faint[number, drivers].any()):
-                near = torch.arange(len(own), device=rows.device)
-                columns = torch.unique(torch.cat([columns, faint[number, drivers].nonzero()[:, 0]]))
-            self._rank(own[near], references, drivers[columns])
+            lost = None if faint is None else faint[number, drivers]
+            self._rank_close(own, references, drivers, cosines, lost)
+
+    def _rank_close(
+        self, rows: Tensor, references: References, drivers: Tensor, cosines: Tensor, lost: Tensor | None
+    ) -> None:
+        """Rank those drivers of one neuron that may be among the best, by cosines in single precision."""
+        if lost is not None:
+            cosines.masked_fill_(lost, -torch.inf)  # which are not to be what others are measured by
+        near, columns = close_columns(cosines, self.similarities[rows, -1], self._top_k, self._error)
+        if lost is not None and bool(lost.any()):
+            near = torch.arange(len(rows), device=rows.device)
+            columns = torch.unique(torch.cat([columns, lost.nonzero()[:, 0]]))
+        self._rank(rows[near], references, drivers[columns])
 
     def _readings(self, rows: Int[Tensor, " row"]) -> Float[Tensor, "row feature"]:
         """What a product with v(r) turns into numerators: w ∘ w ∘ v(x) / |w ∘ v(x)|, in single precision."""

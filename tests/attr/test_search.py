@@ -178,6 +178,15 @@ def test_what_is_faint_in_single_precision_is_compared_in_double(
     check_against_the_definition(bank, references[:3].clone(), references, top_k=6, n_drivers=6)
 
 
+def test_a_faint_reference_hides_none_that_is_more_similar() -> None:
+    """The faint one, of which single precision only knows that it is not zero, points the other way."""
+    references = torch.tensor([[1.0, -3e-30, 0.0], [0.0, -0.5, 0.8], [0.0, -0.6, 0.8]])
+    bank = bank_of(references, torch.tensor([[0.0, 1.0, 1.0]]), torch.zeros(3), driver_fraction=1.0)
+    image = torch.tensor([[0.0, 1.0, 0.0]])
+    check_against_the_definition(bank, image, references, top_k=1, n_drivers=3)
+    assert bank.search_features(image, 0).indices.tolist() == [[1]]
+
+
 @pytest.mark.parametrize("exponents", [(-150, 150), (150, -150), (-150, -150), (150, 150)])
 def test_numbers_beyond_single_precision_are_compared_all_the_same(exponents: tuple[int, int]) -> None:
     references, images = (seeded(seed, 20, 5) * 10.0 ** exponents[0] for seed in (0, 1))
