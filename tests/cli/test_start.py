@@ -20,7 +20,7 @@ from captum_shared.figures.study import FigureFormat
 SLOW = ("torch", "matplotlib", "captum", "sklearn", "scipy", "torchvision")
 COMMANDS = (
     [],
-    *([name] for name in ("explain", "study", "simulate", "demo", "layers", "methods", "benchmark")),
+    *([name] for name in ("explain", "study", "features", "simulate", "demo", "layers", "methods", "benchmark")),
     *(["benchmark", name] for name in ("parts", "grid", "neurons")),
 )
 
