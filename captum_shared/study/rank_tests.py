@@ -17,7 +17,6 @@ from typing import Any, Final, final
 import numpy as np
 from jaxtyping import Float64, Shaped
 from numpy import ndarray
-from scipy.stats import rankdata
 
 FEWEST: Final = 8
 """Fewest images for a rank correlation to be told."""
@@ -135,6 +134,8 @@ def ranks_within(
         >>> ranks_within(np.array([[1.0, 5.0, 9.0, 7.0]]), np.array([0, 0, 1, 1]))
         array([[-0.25,  0.25,  0.25, -0.25]])
     """
+    from scipy.stats import rankdata  # slow to import, and help is to come at once
+
     ranks = np.empty_like(values)
     for label in np.unique(labels):
         own = labels == label
