@@ -101,7 +101,7 @@ class RayEngine:
                     left -= 1
                     yield task, result
         finally:
-            self._dismiss([member for member in self._crew if member.at_hand])
+            self._dismiss([member for member in self._crew if member.ready and member.at_hand])
 
     def _join(self) -> None:
         """Start Ray, or join it, unless that is done."""
