@@ -171,7 +171,9 @@ class Shuffled:
             yield task, block
 
 
-@pytest.mark.parametrize("options", [{"engine": Shuffled()}, {"extraction": Extraction(num_workers=2)}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"engine": Shuffled()}, {"extraction": Extraction(num_workers=2)}], ids=["engine", "workers"]
+)
 def test_whoever_computes_or_reads_the_store_is_the_same(
     tmp_path: Path, paths: list[Path], options: dict[str, Any]
 ) -> None:
@@ -263,7 +265,7 @@ def slightly_brighter(image: Image.Image) -> torch.Tensor:
         ({"preprocess": slightly_brighter}, "expected preprocessing to 16 x 16 pixels .*, but got to 16 x 16 pixels"),
         ({"network": "Other"}, "expected network Sequential, but got Other"),
     ],
-    ids=str,
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
 def test_the_store_of_another_encoder_is_refused(
     tmp_path: Path, paths: list[Path], change: dict[str, Any], told: str
