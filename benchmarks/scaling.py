@@ -6,8 +6,8 @@ network. With N images and K neurons, the seconds of one core are
     shared work:   a N + b K + c K N           features by blocks of images, then pairs and maps by neurons
     driver:        d + e N + f K + g K N       start, digests of the images, readouts and what chance predicts, files
 
-with coefficients that are not negative, fitted by least squares of relative errors to the small studies; peak memory is
-h + i N + j K N. With W workers, whose start takes s,
+with coefficients that are not negative, fitted by least squares of relative errors to the small studies. With W
+workers, whose start takes s,
 
     wall time:     driver + s + shared work / W
 
@@ -49,7 +49,6 @@ COMPARED = (2400, 400)  # with which workers are compared: a minute or more
 TERMS: dict[str, tuple[Callable[[float, float], float], ...]] = {
     "shared": (lambda n, k: n, lambda n, k: k, lambda n, k: k * n),
     "driver": (lambda n, k: 1, lambda n, k: n, lambda n, k: k, lambda n, k: k * n),
-    "peak_memory_GiB": (lambda n, k: 1, lambda n, k: n, lambda n, k: k * n),
 }
 
 
@@ -146,10 +145,10 @@ def modelled(runs: dict[tuple[int, int], dict[str, float]]) -> dict[str, Any]:
 
 
 def compared(file: Path, folder: Path, repetitions: int) -> dict[str, Any]:
-    """One process and one worker in turn, and two workers; all must come to the same files."""
+    """One process, one worker and two, in turn; all must come to the same files."""
     times: dict[int, list[dict[str, float]]] = {0: [], 1: [], 2: []}
     known: dict[str, str] = {}
-    for repetition, workers in [*itertools.product(range(repetitions), (0, 1)), (0, 2)]:
+    for repetition, workers in itertools.product(range(repetitions), times):
         output = folder / f"workers-{workers}-{repetition}"
         times[workers].append(measured(file, COMPARED, output, workers))
         known = known or digests(output)
@@ -177,21 +176,22 @@ def cluster(model: dict[str, Any], start: float, size: tuple[int, int], workers:
 def figure(runs: dict[tuple[int, int], dict[str, float]], report: dict[str, Any], path: Path) -> None:
     drawn, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     model = report["model"]["coefficients"]
-    for axes, names, label in (
-        (left, ("shared", "driver"), "processor time (s)"),
-        (middle, ("peak_memory_GiB",), "peak memory (GiB)"),
-    ):
-        for name in names:
-            for sizes, filled, told in ((SMALL, "none", "fitted"), (LARGER, None, "held out")):
-                x = [predicted(model[name], size, name) for size in sizes]
-                y = [runs[size][name] for size in sizes]
-                colour = "C1" if name == "driver" else "C0"
-                shown = {"shared": "shared work", "driver": "driver"}.get(name, "memory")
-                axes.plot(x, y, "o", mfc=filled, color=colour, label=f"{shown}, {told}")
-        ends = [*axes.get_xlim(), *axes.get_ylim()]
-        axes.plot([min(ends), max(ends)], [min(ends), max(ends)], color="0.7", lw=1, zorder=0)
-        axes.set(xlabel=f"predicted {label}", ylabel=f"measured {label}")
-        axes.legend(frameon=False, fontsize=8)
+    for name, label, colour in (("shared", "shared work", "C0"), ("driver", "driver", "C1")):
+        for sizes, filled, told in ((SMALL, "none", "fitted"), (LARGER, None, "held out")):
+            x = [predicted(model[name], size, name) for size in sizes]
+            y = [runs[size][name] for size in sizes]
+            left.plot(x, y, "o", mfc=filled, color=colour, label=f"{label}, {told}")
+    ends = [*left.get_xlim(), *left.get_ylim()]
+    left.plot([min(ends), max(ends)], [min(ends), max(ends)], color="0.7", lw=1, zorder=0)
+    left.set(xlabel="predicted processor time (s)", ylabel="measured processor time (s)")
+    left.legend(frameon=False, fontsize=8)
+    measured_times = [min(run["wall_s"] for run in times) for times in report["workers"]["runs"].values()]
+    middle.plot(["one process", "1 worker", "2 workers"], measured_times, "o", label="measured")
+    middle.plot(
+        ["1 worker", "2 workers"], [*report["workers"]["predicted_wall_s"].values()], "_", ms=18, label="predicted"
+    )
+    middle.set(ylabel=f"wall time (s), {COMPARED[0]:,} images, {COMPARED[1]} neurons", ylim=(0, None))
+    middle.legend(frameon=False, fontsize=8)
     for size, times in report["cluster"].items():
         right.loglog([int(number) for number in times], [each / 60 for each in times.values()], "o-", label=size)
     right.set(xlabel="workers", ylabel="predicted wall time (min)")
@@ -221,6 +221,7 @@ def main() -> None:
         runs = {size: measured(file, size, folder / f"{size[0]}-{size[1]}") for size in (*SMALL, *LARGER)}
         workers = compared(file, folder, chosen.repetitions)
     model = modelled(runs)
+    workers["predicted_wall_s"] = cluster(model, workers["worker_start_s"], COMPARED, (1, 2))
     report: dict[str, Any] = {
         "runs": {f"{n} images, {k} neurons": values for (n, k), values in runs.items()},
         "model": model,
