@@ -17,7 +17,7 @@ N_REFERENCES = 40_000  # 80 MB; with --budget 50 it is 4 GB
 GIB = 2**30
 
 SEARCH = """
-import json, resource, sys
+import json, sys
 import numpy as np, torch
 from torch import nn
 from captum_shared import LinearReadout, NeuronSimilarity, ReferenceBank
@@ -36,7 +36,8 @@ weight, images = torch.from_numpy(np.load(sys.argv[4])).float()
 similarity = NeuronSimilarity(nn.Identity(), LinearReadout(weight, feature_mean=torch.full((n_features,), 0.1)))
 bank = ReferenceBank.from_features(similarity, Stored(), driver_fraction=1.0)
 match = bank.search_all(images, top_k=3)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+with open("/proc/self/status") as status:  # ru_maxrss would be that of the process that started this one
+    peak = next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
 print(json.dumps([match.indices.tolist(), peak]))
 """
 

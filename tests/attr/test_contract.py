@@ -416,7 +416,8 @@ def test_the_arguments_are_those_of_integrated_gradients_in_captum() -> None:
     ours = inspect.signature(ParallelSharedAttribution.attribute).parameters
     shared = ["baselines", "n_steps", "method", "internal_batch_size", "return_convergence_delta"]
     assert {name: ours[name].default for name in shared} == {name: captums[name].default for name in shared}
-    assert [name for name, one in ours.items() if one.kind is one.KEYWORD_ONLY] == [*shared, "jacobian_arguments"]
+    added = ["jacobian_arguments", "return_n_steps"]
+    assert [name for name, one in ours.items() if one.kind is one.KEYWORD_ONLY] == [*shared, *added]
     assert not any(one.kind is one.VAR_KEYWORD for one in ours.values())
 
 
