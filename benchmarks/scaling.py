@@ -23,7 +23,6 @@ import argparse
 import itertools
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -35,6 +34,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import psutil
+from matplotlib.ticker import ScalarFormatter
 from population import FILES, SHARE, digests, make_recording
 from reporting import write_report
 from scipy.optimize import nnls
@@ -98,8 +98,6 @@ def child(chosen: argparse.Namespace) -> None:
                 "shared": timed.seconds,
                 "driver": total - timed.seconds,
                 "processor_s": total + others,
-                "peak_memory_GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-                / (2**30 if sys.platform == "darwin" else 2**20),
             }
         )
     )
@@ -190,11 +188,14 @@ def figure(runs: dict[tuple[int, int], dict[str, float]], report: dict[str, Any]
     middle.plot(
         ["1 worker", "2 workers"], [*report["workers"]["predicted_wall_s"].values()], "_", ms=18, label="predicted"
     )
-    middle.set(ylabel=f"wall time (s), {COMPARED[0]:,} images, {COMPARED[1]} neurons", ylim=(0, None))
+    middle.set(title=f"{COMPARED[0]:,} images, {COMPARED[1]} neurons", ylabel="wall time (s)", ylim=(0, None))
+    middle.margins(x=0.2)
     middle.legend(frameon=False, fontsize=8)
     for size, times in report["cluster"].items():
-        right.loglog([int(number) for number in times], [each / 60 for each in times.values()], "o-", label=size)
-    right.set(xlabel="workers", ylabel="predicted wall time (min)")
+        right.plot([int(number) for number in times], [each / 60 for each in times.values()], "o-", label=size)
+    right.set_xscale("log", base=2)
+    right.xaxis.set_major_formatter(ScalarFormatter())
+    right.set(xlabel="workers", ylabel="predicted wall time (min)", ylim=(0, None))
     right.legend(frameon=False, fontsize=8)
     drawn.savefig(path, dpi=150)
     plt.close(drawn)
