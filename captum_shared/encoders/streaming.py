@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import parent_process
 from typing import Any, Final, TypeAlias, final
 
 import torch
@@ -151,6 +152,15 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _left_alone(_: int) -> None:
-    """Leave an interruption to the process that reads the stream, and end when that says so."""
+    """Leave an interruption to the process that reads the stream, and end when that says so, or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """PyTorch asks for it every few seconds, but knows nothing of one that was killed before it began to."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

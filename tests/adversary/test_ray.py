@@ -23,9 +23,9 @@ WORKERS = ("--engine", "ray", "--workers", "2")
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
     budget = int(pytestconfig.getoption("--budget"))
-    size = 30 * (budget + 1)
+    n_neurons, size = (8, 60) if budget == 1 else (100 * budget, 210)
     folder = tmp_path_factory.mktemp("world") / "world"
-    simulate_recording(folder, format="npz", n_neurons=8 * budget, n_creatures=size, n_artefacts=size)
+    simulate_recording(folder, format="npz", n_neurons=n_neurons, n_creatures=size, n_artefacts=size)
     return folder
 
 
