@@ -118,7 +118,8 @@ def _undisturbed(*, local: bool) -> Iterator[None]:
 def _folder() -> Iterator[str]:
     """A folder for what Ray writes."""
     short = len(tempfile.gettempdir()) <= _LONGEST_FOLDER
-    folder = tempfile.mkdtemp(prefix="captum-shared-", dir=None if short else "/tmp")
+    parent = None if short else "/tmp"  # nosec B108 (a new folder in it, that nobody else may enter)
+    folder = tempfile.mkdtemp(prefix="captum-shared-", dir=parent)
     try:
         yield folder
     finally:
