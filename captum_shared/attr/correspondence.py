@@ -130,6 +130,17 @@ class SharedCorrespondence(LayerAttribution, GradientAttribution):
             ValueError: as :meth:`correspondence`, or if there are no neurons, or none has a name.
             IndexError: if an index is out of range.
             RuntimeError: in inference mode.
+
+        Example:
+            >>> from torch import nn
+            >>> from captum_shared import LatentFeatures, LinearReadout
+            >>> features = LatentFeatures(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), "1")
+            >>> readout = LinearReadout(torch.rand(5, 4), feature_mean=torch.full((4,), 0.1))
+            >>> pair = torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8)
+            >>> method = SharedCorrespondence(NeuronSimilarity(features, readout))
+            >>> maps = method.attribute_neurons(pair, [3, 1], reduce=lambda maps: maps[0].shape)
+            >>> maps.strategy, dict(maps)
+            ('forward', {3: torch.Size([1, 1, 6, 6]), 1: torch.Size([1, 1, 6, 6])})
         """
         similarity, listed = self.forward_func, listed_neurons(self.forward_func, neurons)
         cuts = activations_at_cut(similarity, checked_pair(inputs))
