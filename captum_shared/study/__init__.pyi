@@ -1,6 +1,7 @@
 from .behaviour import Behaviour, BehaviourTable
 from .concordance import Concordance
 from .correlation import common_pairs, foreground, map_correlation
+from .evidence import PairEvidence, RankedReference, Responses
 from .grouping import likeness
 from .pair import PairExplanation, explain_pair
 from .rank_tests import Relation
@@ -14,9 +15,12 @@ __all__ = [
     "BehaviourTable",
     "Concordance",
     "NeuronResult",
+    "PairEvidence",
     "PairExplanation",
     "PairResult",
+    "RankedReference",
     "Relation",
+    "Responses",
     "StudyResult",
     "StudySettings",
     "common_pairs",

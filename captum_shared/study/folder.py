@@ -40,7 +40,7 @@ def pairs_in(kept: Mapping[str, ndarray]) -> tuple[PairResult, ...]:
     Returns:
         The pairs.
     """
-    return tuple(PairResult(**pair) for pair in json.loads(str(kept["pairs"])))
+    return tuple(PairResult.read(pair) for pair in json.loads(str(kept["pairs"])))
 
 
 def part_of(neuron: int) -> str:

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import json
 import math
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, final
+from typing import Any, Final, Literal, TypeAlias, final
 
-import numpy as np
 from jaxtyping import Float32, UInt8
 from numpy import ndarray
-from numpy.lib.npyio import NpzFile
 
 from captum_shared._files import write_atomically
 from captum_shared._reading import opened
+from captum_shared.study.archive import AGAIN, Archive
 from captum_shared.study.behaviour import Behaviour
 from captum_shared.study.concordance import Concordance
+from captum_shared.study.evidence import PairEvidence, RankedReference, Responses, evidence_in
+from captum_shared.study.json_numbers import interval, with_nan, with_null
 
 Kind: TypeAlias = Literal["strong", "dissimilar", "weak"]
 
+FORMAT: Final = 2
+"""Version of the files of a study, in its settings; those of version 1 have none, and no evidence either."""
+
 SIDES = ("image", "reference")
 _OPTIONAL = ("agreement", "gradient_ig_correlation")
-_AGAIN = "Run the study again, into a new folder, or resume it where it is."
 _WHERE_KNOWN = ("compared", "behaviour")  # written only if there is something to write
 AXES = ("pair", "side", "method", "row", "column")
 
@@ -48,6 +50,7 @@ class PairResult:
         gradient_ig_correlation: Spearman's rank correlation of the paper's maps with those of Integrated Gradients,
             over the pixels of the :func:`~captum_shared.study.foreground`, mean of image and reference; None if one of
             the two methods is not in the study, or a map is constant there.
+        references: the best of those that the reference was chosen among, best first; none in files of version 1.
 
     Example:
         >>> PairResult("strong", "mug", "hand", 21.0, 30.0, 0.6, 0.31).agreement
@@ -63,6 +66,20 @@ class PairResult:
     agreement: float | None = None
     intensity: Mapping[str, float] = field(default_factory=dict)
     gradient_ig_correlation: float | None = None
+    references: tuple[RankedReference, ...] = ()
+
+    @classmethod
+    def read(cls, entry: Mapping[str, Any]) -> PairResult:
+        """Make one of what JSON holds of it.
+
+        Args:
+            entry: its attributes, with None in place of NaN.
+
+        Returns:
+            The same as was written.
+        """
+        references = tuple(RankedReference(**with_nan(each)) for each in entry.get("references", ()))
+        return cls(**{**with_nan(entry, but=_OPTIONAL), "references": references})
 
 
 @dataclass(frozen=True)
@@ -189,48 +206,58 @@ class StudyResult:
         """
         if method not in self.methods:
             raise KeyError(f"{self.map_file} has no maps by {method!r}, but by {', '.join(self.methods) or 'none'}.")
-        maps: ndarray = self._read("maps", neuron)[:, :, self.methods.index(method)]
+        maps: ndarray = self._archive.of("maps", neuron)[:, :, self.methods.index(method)]
         return maps
 
     def picture(self, image: str) -> UInt8[ndarray, "row column channel"]:
         """Read an image as the network saw it, of the size of the maps.
 
         Args:
-            image: identifier of an image that is in a pair.
+            image: identifier of an image that is in a pair, or among its ranked references.
 
         Returns:
             RGB, 0 to 255.
 
         Raises:
-            ValueError: if the image is in no pair, or the file is damaged.
+            ValueError: if the image is none of these, or the file is damaged.
         """
-        picture: ndarray = self._read("pictures", image)
-        return picture
+        return self._archive.of("pictures", image)
 
-    def _read(self, what: str, name: str) -> ndarray:
-        with opened(self.map_file, "file of the maps of a study", _AGAIN):
-            archive, members = self._opened
-        if name not in members[what]:
-            raise ValueError(
-                f"Expected {what} of {name!r} in {self.map_file}, beside {self.map_file.with_name('study.json')}, got "
-                f"those of {len(members[what])} others: it is of another study, or nothing of that name was explained."
-            )
-        with opened(self.map_file, "file of the maps of a study", _AGAIN):
-            array: ndarray = archive[members[what][name]]
-        return array
+    def evidence(self, neuron: str) -> tuple[PairEvidence, ...] | None:
+        """Read why the maps of a neuron's pairs are what they are.
+
+        Args:
+            neuron: its name.
+
+        Returns:
+            One entry a pair; None if the study is of an older version, or its layer has no positions.
+
+        Raises:
+            ValueError: if nothing of such a neuron was explained, or the file is damaged.
+        """
+        archive = self._archive
+        if neuron in (archive.names("maps") or ()) and neuron not in (archive.names("evidence") or ()):
+            return None
+        arrays = archive.all_of(("evidence", "correspondences", "components", "significant"), neuron)
+        with opened(self.map_file, "file of the maps of a study", AGAIN):
+            return evidence_in(arrays)
 
     @cached_property
-    def _opened(self) -> tuple[NpzFile, dict[str, dict[str, str]]]:
-        """The file with maps and pictures, opened once, and its members by name."""
-        archive = np.load(self.map_file)
-        weakref.finalize(self, archive.close)
-        return archive, {
-            what: {name: f"{what}/{member:05d}" for member, name in enumerate(archive[f"{what}_names"].tolist())}
-            for what in ("maps", "pictures")
-        }
+    def responses(self) -> Responses | None:
+        """The responses to all images of the recording; None if the study is of an older version."""
+        names = self._archive.names("responses")
+        if names is None:
+            return None
+        categories = self._archive.array("responses_categories").tolist()
+        return Responses(names, tuple(categories), self._archive.array("responses"))
+
+    @cached_property
+    def _archive(self) -> Archive:
+        """The file with maps and pictures, opened once."""
+        return Archive(self.map_file)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_opened"}
+        return {name: value for name, value in vars(self).items() if name not in ("_archive", "responses")}
 
     def save(self, path: str | Path) -> None:
         """Write everything but maps and pictures to a JSON file, all of it or nothing.
@@ -241,7 +268,7 @@ class StudyResult:
         content = {name: value for name, value in asdict(self).items() if name != "map_file"}
         content = {name: value for name, value in content.items() if value or name not in _WHERE_KNOWN}
         with write_atomically(path) as temporary:
-            temporary.write_text(json.dumps(_with_null(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(with_null(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> StudyResult:
@@ -255,44 +282,38 @@ class StudyResult:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if it is not a study.
+            ValueError: if it is not a study, or one of a newer format.
         """
         file = Path(path) / "study.json" if Path(path).is_dir() else Path(path)
         if not file.is_file():
             raise FileNotFoundError(f"Expected a finished study, got no file at {file}: check the path, or resume it.")
-        with opened(file, "study written by captum-shared", _AGAIN):
+        with opened(file, "study written by captum-shared", AGAIN):
             content = json.loads(file.read_text(encoding="utf-8"))
+            _check_format(content["settings"].get("format", 1))
             if "n_steps" in content["settings"]:
                 raise ValueError("one of an earlier version, whose maps have no methods")
             if any("null_interval" not in entry for entry in content["neurons"]):
                 raise ValueError("one of an earlier version, which does not tell what chance alone predicts")
             neurons = tuple(_neuron(entry) for entry in content.pop("neurons"))
-            for interval in ("null_interval", "ooc_null_interval"):
-                content[interval] = _interval(content[interval])
+            for name in ("null_interval", "ooc_null_interval"):
+                content[name] = interval(content[name])
             content["compared"] = tuple(map(Concordance.read, content.get("compared", ())))
             if "behaviour" in content:
                 content["behaviour"] = Behaviour.read(content["behaviour"])
             return cls(**content, neurons=neurons, map_file=file.with_name("maps.npz"))
 
 
+def _check_format(version: object) -> None:
+    if not isinstance(version, int) or version < 1:
+        raise ValueError(f"Expected a study of format 1 to {FORMAT}, got {version!r}. {AGAIN}")
+    if version > FORMAT:
+        raise ValueError(
+            f"Expected a study of format 1 to {FORMAT}, got one of format {version}, which a newer version of "
+            "captum-shared has written: update captum-shared."
+        )
+
+
 def _neuron(entry: dict[str, Any]) -> NeuronResult:
-    pairs = tuple(PairResult(**_with_nan(pair, but=_OPTIONAL)) for pair in entry.pop("pairs"))
-    tuples = {"drivers": tuple(entry["drivers"]), "null_interval": _interval(entry["null_interval"])}
-    return NeuronResult(**_with_nan({**entry, **tuples}), pairs=pairs)
-
-
-def _interval(ends: Sequence[float | None]) -> tuple[float, float]:
-    low, high = (math.nan if end is None else end for end in ends)
-    return low, high
-
-
-def _with_nan(entry: dict[str, Any], but: Sequence[str] = ()) -> dict[str, Any]:
-    return {name: math.nan if value is None and name not in but else value for name, value in entry.items()}
-
-
-def _with_null(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _with_null(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_with_null(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    pairs = tuple(map(PairResult.read, entry.pop("pairs")))
+    tuples = {"drivers": tuple(entry["drivers"]), "null_interval": interval(entry["null_interval"])}
+    return NeuronResult(**with_nan({**entry, **tuples}), pairs=pairs)
