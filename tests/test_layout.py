@@ -31,6 +31,7 @@ ROOMS = {  # what each room may import from, besides itself; docs/architecture.m
     "evaluation": (*_METHODS, "methods", "recordings", "synthetic"),
 }
 ROOMS["figures"] = (*ROOMS,)
+ROOMS["report"] = (*ROOMS,)
 ROOMS["cli"] = (*ROOMS,)
 GROUND = ("images", "_cluster", "_engine", "_files", "_occupied", "_ray", "_reading", "_record", "_resuming")
 LONGEST = 320

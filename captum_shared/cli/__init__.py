@@ -1,6 +1,6 @@
 """The command line."""
 
-from captum_shared.cli import benchmark, demo, explain, features, layers, methods, study
+from captum_shared.cli import benchmark, demo, explain, features, layers, methods, report, study
 from captum_shared.cli.app import app
 
-__all__ = ["app", "benchmark", "demo", "explain", "features", "layers", "methods", "study"]
+__all__ = ["app", "benchmark", "demo", "explain", "features", "layers", "methods", "report", "study"]

@@ -1,0 +1,5 @@
+from .kinds import write_report
+from .page import Part, write_page
+from .study import write_study_report
+
+__all__ = ["Part", "write_page", "write_report", "write_study_report"]
