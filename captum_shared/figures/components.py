@@ -16,11 +16,20 @@ from torch import Tensor
 from captum_shared.attr.decomposition import Components
 from captum_shared.attr.heatmaps import heatmap, smoothed
 from captum_shared.attr.pairs import Pair
-from captum_shared.figures.overlay import absolute_scale, density, draw_outline, draw_picture, pale, told_share
+from captum_shared.figures.overlay import (
+    OPACITY,
+    absolute_scale,
+    density,
+    draw_outline,
+    draw_picture,
+    pale,
+    told_share,
+)
 from captum_shared.figures.page import BLUE, GREEN, ORANGE, SKY, VERMILLION, plain_text, shortened
 
-_COLOURS: Final = (VERMILLION, BLUE, GREEN, "#CC79A7", ORANGE, SKY)  # of Okabe and Ito
-_OPACITY: Final = 0.85
+COLOURS: Final = (VERMILLION, BLUE, GREEN, "#CC79A7", ORANGE, SKY)
+"""Of the components, the strongest first, by Okabe and Ito."""
+
 _N_NEURONS: Final = 3
 _LEAST: Final = 0.001  # agreement, below which two images are said to share nothing
 _WORTH_NAMING: Final = 0.2  # of the strongest
@@ -108,7 +117,7 @@ def _tinted(
     colours = np.asarray([to_rgb(_colour(index)) for index in range(len(maps))], np.float32)
     total = maps.sum(0)
     mixed = np.einsum("krc,kl->rcl", maps / np.where(total > 0, total, 1), colours)
-    opacity = _OPACITY * np.asarray(absolute_scale()(density(total)))[:, :, None]
+    opacity = OPACITY * np.asarray(absolute_scale()(density(total)))[:, :, None]
     tinted: ndarray = (1 - opacity) * grey + opacity * mixed * (0.45 + 0.55 * grey)
     return tinted
 
@@ -155,4 +164,4 @@ def _write_legend(figure: Figure, lines: list[str]) -> None:
 
 
 def _colour(index: int) -> str:
-    return _COLOURS[index % len(_COLOURS)]
+    return COLOURS[index % len(COLOURS)]

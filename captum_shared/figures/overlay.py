@@ -14,7 +14,12 @@ from numpy import ndarray
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-_COLOURS = "inferno"
+COLOURS = "inferno"
+"""Matplotlib's name of the colours of maps."""
+
+OPACITY = 0.85
+"""Of colours over an image."""
+
 _GREY_FLOOR = 0.35
 _LINE_SMOOTHING = 0.01  # of the longer side: a line around every hair cannot be read
 
@@ -126,7 +131,7 @@ def draw_overlay(
         norm: the scale.
     """
     axes.imshow(pale(picture), cmap="gray", vmin=0, vmax=1)
-    axes.imshow(heat, cmap=_COLOURS, norm=norm, alpha=0.85 * np.clip(2 * np.asarray(norm(heat)), 0, 1))
+    axes.imshow(heat, cmap=COLOURS, norm=norm, alpha=OPACITY * np.clip(2 * np.asarray(norm(heat)), 0, 1))
     share = gaussian_filter(np.asarray(norm(heat), dtype=np.float64), _LINE_SMOOTHING * max(heat.shape))
     if share.min() < 0.5 < share.max():
         axes.contour(share, levels=[0.5], colors="white", linewidths=0.7)
@@ -145,6 +150,25 @@ def draw_outline(axes: Axes, region: Bool[Tensor, "row column"] | None) -> None:
             axes.contour(region.float().cpu().numpy(), levels=[0.5], colors=colour, linewidths=width)
 
 
+def ticks(norm: Normalize) -> list[float]:
+    """Choose the numbers beside a scale.
+
+    Args:
+        norm: the scale.
+
+    Returns:
+        From zero to its upper end.
+
+    Example:
+        >>> ticks(scale(3.5))
+        [0.0, 1.0, 2.0, 3.0]
+    """
+    if isinstance(norm, PowerNorm):
+        return [float(value) for value in norm.inverse(np.linspace(0, 1, 5))]
+    top = float(norm.vmax or 1.0)
+    return [float(value) for value in MaxNLocator(4).tick_values(0, top) if value <= top]
+
+
 def colour_bar(figure: FigureBase, norm: Normalize, **place: Any) -> Colorbar:
     """Draw the scale, in the colours without their transparency.
 
@@ -156,10 +180,8 @@ def colour_bar(figure: FigureBase, norm: Normalize, **place: Any) -> Colorbar:
     Returns:
         The bar.
     """
-    bar = figure.colorbar(ScalarMappable(norm, _COLOURS), orientation="horizontal", **place)
-    bar.locator = (
-        FixedLocator(norm.inverse(np.linspace(0, 1, 5)).tolist()) if isinstance(norm, PowerNorm) else MaxNLocator(4)
-    )
+    bar = figure.colorbar(ScalarMappable(norm, COLOURS), orientation="horizontal", **place)
+    bar.locator = FixedLocator(ticks(norm))
     bar.ax.tick_params(labelsize=7)
     bar.formatter = FormatStrFormatter("%.3g")
     return bar

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from captum_shared.report.addresses import addresses
+from captum_shared.report.neurons import neuron_sections
 from captum_shared.report.page import Part, write_page
 from captum_shared.study.result import StudyResult
 
@@ -31,8 +32,7 @@ def write_study_report(result: StudyResult, path: str | Path) -> None:
         >>> folder.cleanup()
     """
     known = addresses(result.neurons)
-    parts = [_head(result), Part("neurons.html.jinja", {"neurons": result.neurons, "addresses": known})]
-    write_page(path, _title(result), parts)
+    write_page(path, _title(result), [_head(result), neuron_sections(result, known)])
 
 
 def _title(result: StudyResult) -> str:

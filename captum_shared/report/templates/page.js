@@ -2,7 +2,7 @@
 
 /** The data that was written with the page under an identifier; null if there is none. */
 function dataOf(identifier) {
-  const element = document.getElementById(identifier);
+  const element = document.getElementById(`${identifier}-data`);
   return element === null ? null : JSON.parse(element.textContent);
 }
 
