@@ -25,7 +25,7 @@ _KINDS: Final[Mapping[Kind, str]] = {
 _OLDER: Final = "is not kept in this study: it was made by an older version"
 _UNKNOWN: Final = {
     "evidence": f"What matches what {_OLDER}, or its layer has no positions.",
-    "references": "The references that it was chosen among are not kept in this study: it was made by an older version.",
+    "references": f"Which references it was chosen among {_OLDER}.",
 }
 
 
