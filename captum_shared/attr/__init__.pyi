@@ -10,7 +10,8 @@ from .matching import Counterpart, counterpart
 from .neuron_maps import NeuronMaps
 from .parallel import ParallelSharedAttribution
 from .pixel_correspondence import PixelSharedCorrespondence
-from .places import SHARPNESS, Population, agreement, corresponding, local_drive
+from .places import SHARPNESS, agreement, corresponding, local_drive
+from .population import Population
 from .projection import SharedProjection
 from .references import Match, ReferenceBank
 from .similarity import NeuronSimilarity

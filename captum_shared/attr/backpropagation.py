@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, final
 
@@ -13,6 +13,7 @@ from captum_shared.attr._captum import TargetType
 from captum_shared.attr.pairs import Pair
 from captum_shared.attr.similarity import LayerNames, NeuronSimilarity
 from captum_shared.attr.twin_pass import Sink, Source, TwinPass
+from captum_shared.neurons.readout import LinearReadout
 
 
 @final
@@ -27,12 +28,14 @@ class PairPass:
         twins: the pass through either twin, with its graph.
         features: f(x) and f(r).
         activations: outputs of the layer that was asked for, in both twins; none if none was.
+        compared: correspondences that were computed from it, by readout and neurons.
     """
 
     inputs: Pair
     twins: tuple[TwinPass, TwinPass]
     features: Pair
     activations: tuple[Tensor, ...]
+    compared: dict[tuple[LinearReadout, tuple[int, ...]], Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(cls, similarity: NeuronSimilarity, inputs: Pair, layer: LayerNames | Literal[False] = False) -> PairPass:

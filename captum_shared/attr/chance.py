@@ -12,7 +12,7 @@ whole map at once. The map of the reference is tested likewise, with null refere
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -21,8 +21,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from captum_shared.attr._captum import TargetType
-from captum_shared.attr.correspondence import activations_at_cut, check_corresponds, compared
+from captum_shared.attr.correspondence import activations_at_cut, check_corresponds, places_at
 from captum_shared.attr.pairs import Pair, checked_pair
+from captum_shared.attr.places import Places, compared_places
 from captum_shared.attr.similarity import NeuronSimilarity
 
 _BATCH = 16
@@ -136,25 +137,50 @@ def significance(
     pair = checked_pair(inputs)
     neurons = similarity.neurons(len(pair[0]), target).tolist()
     _check_nulls(len(null_references), null_neurons, neurons, level)
-    cuts = _cuts(similarity, *pair)
-    nulls = _cuts(similarity, null_references, null_references)
-    tested = []
+    cuts, nulls = _cuts(similarity, *pair), _cuts(similarity, null_references, null_references)
+    places, null_places = ((places_at(similarity, cut[0]), places_at(similarity, cut[1])) for cut in (cuts, nulls))
+    grids = [tuple(cut.shape[2:]) for cut in cuts]
+    tested = significance_of(places, neurons, nulls=null_places, null_neurons=null_neurons, level=level)
+    image_z, reference_z = (each.reshape(-1, 1, *grid) for each, grid in zip(tested.z_maps, grids, strict=True))
+    return replace(tested, z_maps=(image_z, reference_z))
+
+
+def significance_of(
+    places: tuple[Places, Places],
+    neurons: Sequence[int],
+    *,
+    nulls: tuple[Places, Places],
+    null_neurons: Sequence[int] = (),
+    level: float = 0.05,
+) -> Significance:
+    """Test pairs as :func:`significance` does, where all images have been read place by place.
+
+    Args:
+        places: of the images and of the references.
+        neurons: the neuron of each pair.
+        nulls: null images, for the maps of the references, and null references, for those of the images.
+        null_neurons: as of :func:`significance`.
+        level: likewise.
+
+    Returns:
+        What :func:`significance` returns, with a z-map of one row.
+    """
+    thresholds, p_values = [], []
+    z_maps: tuple[list[Tensor], list[Tensor]] = [], []
     for index, neuron in enumerate(neurons):
-        image, reference = (cut[index : index + 1] for cut in cuts)
-        several = [neuron, *null_neurons]
-        both = [_compared(similarity, image, reference, several)]
+        image, reference = (each[index : index + 1] for each in places)
+        both = _compared(image, reference, [neuron, *null_neurons])
         sides = (
-            torch.cat([each.sum(2) for each in [*both, _compared(similarity, image, nulls[1], [neuron])]]),
-            torch.cat([each.sum(1) for each in [*both, _compared(similarity, nulls[0], reference, [neuron])]]),
+            torch.cat([both.sum(2), _maps_against(image, nulls[1], neuron)]),
+            torch.cat([both.sum(1), _maps_against(reference, nulls[0], neuron)]),
         )
-        tested.append([against_chance(maps, level) for maps in sides])
-    z_maps = [torch.stack([one[side][0] for one in tested]) for side in (0, 1)]
-    return Significance(
-        (z_maps[0].reshape(-1, 1, *cuts[0].shape[2:]), z_maps[1].reshape(-1, 1, *cuts[1].shape[2:])),
-        z_maps[0].new_tensor([[threshold for _, threshold, _ in one] for one in tested]),
-        z_maps[0].new_tensor([[p_value for _, _, p_value in one] for one in tested]),
-        level,
-    )
+        tested = [against_chance(maps, level) for maps in sides]
+        for side, (z_map, _, _) in zip(z_maps, tested, strict=True):
+            side.append(z_map)
+        thresholds.append([threshold for _, threshold, _ in tested])
+        p_values.append([p_value for _, _, p_value in tested])
+    image_z, reference_z = (torch.stack(side)[:, None, None] for side in z_maps)
+    return Significance((image_z, reference_z), image_z.new_tensor(thresholds), image_z.new_tensor(p_values), level)
 
 
 def against_chance(
@@ -197,13 +223,25 @@ def _cuts(similarity: NeuronSimilarity, images: Tensor, references: Tensor) -> P
     return torch.cat([image for image, _ in batches]), torch.cat([reference for _, reference in batches])
 
 
-def _compared(similarity: NeuronSimilarity, images: Tensor, references: Tensor, neurons: Sequence[int]) -> Tensor:
-    """Correspondences of one image with many references, the other way round, or of one pair for many neurons."""
-    n_maps = max(len(images), len(references), len(neurons))
-    targets = torch.tensor(neurons).expand(n_maps)
-    cuts = (images.expand(n_maps, -1, -1, -1), references.expand(n_maps, -1, -1, -1))
-    batches = zip(*(torch.split(each, _BATCH) for each in (*cuts, targets)), strict=True)
-    return torch.cat([compared(similarity, (image, reference), target) for image, reference, target in batches])
+def _compared(image: Places, reference: Places, neurons: Sequence[int]) -> Tensor:
+    """Correspondences of one pair for many neurons."""
+    batches = torch.split(torch.tensor(neurons, device=image.features.device), _BATCH)
+    return torch.cat(
+        [compared_places(image.expand(len(batch)), reference.expand(len(batch)), batch) for batch in batches]
+    )
+
+
+def _maps_against(image: Places, others: Places, neuron: int) -> Float[Tensor, "other position"]:
+    """Maps of one image with many others; the correspondence is the same whichever of the two comes first."""
+    starts = range(0, len(others.features), _BATCH)
+    batches = [others[start : start + _BATCH] for start in starts]
+    neurons = [torch.full((len(batch.features),), neuron, device=image.features.device) for batch in batches]
+    return torch.cat(
+        [
+            compared_places(image.expand(len(each)), batch, each).sum(2)
+            for batch, each in zip(batches, neurons, strict=True)
+        ]
+    )
 
 
 def _check_nulls(n_references: int, null_neurons: Sequence[int], neurons: Sequence[int], level: float) -> None:

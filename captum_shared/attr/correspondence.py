@@ -7,12 +7,14 @@ from captum.attr import GradientAttribution, LayerAttribution
 from captum.log import log_usage
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from captum_shared.attr._captum import TargetType
 from captum_shared.attr.backpropagation import PairPass
 from captum_shared.attr.neuron_maps import NeuronMaps, Neurons, Reduce, listed_neurons
 from captum_shared.attr.pairs import Pair, checked_pair
-from captum_shared.attr.places import Population, corresponding
+from captum_shared.attr.places import Places, compared_places
+from captum_shared.attr.population import Population
 from captum_shared.attr.preconditions import warn_if_uncentered
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.features import LatentFeatures
@@ -233,6 +235,27 @@ def checked_cuts(similarity: NeuronSimilarity, cuts: Pair) -> Pair:
     return cuts[0].detach(), cuts[1].detach()
 
 
+def places_at(similarity: NeuronSimilarity, cut: Tensor, *, most: int | None = None) -> Places:
+    """Read images place by place, in float32 or more: shares of many places are too small for half precision.
+
+    Args:
+        similarity: the twins.
+        cut: activations at the cut of one of them.
+        most: rows and columns at most; of more, places are averaged.
+
+    Returns:
+        What all neurons make of every place.
+    """
+    readout, exact = similarity.readout, cut.to(torch.promote_types(cut.dtype, torch.float32))
+    with torch.autocast(cut.device.type, enabled=False):
+        features = local_features(exact, readout.feature_mean.to(exact))
+        if most is not None and max(cut.shape[2:]) > most:
+            images = features.mT.reshape(exact.shape)
+            grid = min(most, cut.shape[2]), min(most, cut.shape[3])
+            features = functional.adaptive_avg_pool2d(images, grid).flatten(2).mT
+        return Places.of(features, Population.of(readout, exact))
+
+
 def compared(
     similarity: NeuronSimilarity, cuts: Pair, target: TargetType
 ) -> Float[Tensor, "image position reference_position"]:
@@ -244,14 +267,33 @@ def compared(
         target: the neuron, as anywhere in Captum.
 
     Returns:
-        The correspondence, in float32 or more: shares of many places are too small for half precision.
+        The correspondence, in float32 or more.
     """
-    readout = similarity.readout
     neurons = similarity.neurons(len(cuts[0]), target).to(cuts[0].device)
-    exact = [cut.to(torch.promote_types(cut.dtype, torch.float32)) for cut in cuts]
-    first, second = (local_features(cut, readout.feature_mean.to(cut)) for cut in exact)
+    first, second = (places_at(similarity, cut) for cut in cuts)
     with torch.autocast(cuts[0].device.type, enabled=False):
-        return corresponding(first, second, Population.of(readout, exact[0]), neurons)
+        return compared_places(first, second, neurons)
+
+
+def compared_in(
+    passed: PairPass, similarity: NeuronSimilarity, target: TargetType
+) -> Float[Tensor, "image position reference_position"]:
+    """Compare the activations of a pass that is done, once however many methods ask for it.
+
+    Args:
+        passed: the pass, with the activations at both cuts.
+        similarity: the twins.
+        target: the neuron, as anywhere in Captum.
+
+    Returns:
+        The correspondence of :func:`compared`.
+    """
+    cuts = checked_cuts(similarity, (passed.activations[0], passed.activations[1]))
+    asked = similarity.readout, tuple(similarity.neurons(len(cuts[0]), target).tolist())
+    if asked not in passed.compared:
+        passed.compared.clear()  # of other neurons, which may be many
+        passed.compared[asked] = compared(similarity, cuts, target)
+    return passed.compared[asked]
 
 
 def maps_of(compared: Float[Tensor, "image position reference_position"], cuts: Pair) -> Pair:
@@ -266,23 +308,3 @@ def maps_of(compared: Float[Tensor, "image position reference_position"], cuts: 
     """
     image_map = compared.sum(2).reshape(-1, 1, *cuts[0].shape[2:]).to(cuts[0].dtype)
     return image_map, compared.sum(1).reshape(-1, 1, *cuts[1].shape[2:]).to(cuts[1].dtype)
-
-
-def weights_of(
-    similarity: NeuronSimilarity, activation: Tensor, target: TargetType
-) -> tuple[Float[Tensor, "image feature"], Float[Tensor, "neuron feature"]]:
-    """Return the weights of each pair's neuron and those of all neurons, whose unit has no effect.
-
-    Args:
-        similarity: the twins.
-        activation: of the images, for its dtype and device.
-        target: the neuron, as anywhere in Captum.
-
-    Returns:
-        w, one row a pair, and W, one row a neuron.
-    """
-    weight = similarity.readout.weight
-    neurons = similarity.neurons(len(activation), target)
-    largest = weight.abs().max()
-    population = (weight / torch.where(largest > 0, largest, 1)).to(activation)
-    return population[neurons.to(activation.device)], population

@@ -5,14 +5,16 @@ from typing import Any, final
 import torch
 from captum.attr import GradientAttribution
 from captum.log import log_usage
+from jaxtyping import Float
 from torch import Tensor
 
 from captum_shared.attr._captum import TargetType
 from captum_shared.attr.backpropagation import PairPass
-from captum_shared.attr.correspondence import check_corresponds, checked_cuts, compared, maps_of, weights_of
+from captum_shared.attr.correspondence import check_corresponds, checked_cuts, compared_in, maps_of
 from captum_shared.attr.neuron_maps import NeuronMaps, Neurons, Reduce, listed_neurons
 from captum_shared.attr.pairs import Pair, checked_pair
-from captum_shared.attr.places import Population, shared_places
+from captum_shared.attr.places import shared_places
+from captum_shared.attr.population import Population
 from captum_shared.attr.refinement import refined
 from captum_shared.attr.similarity import NeuronSimilarity
 
@@ -131,7 +133,7 @@ def covering_maps(passed: PairPass, similarity: NeuronSimilarity, target: Target
         Refined maps (image, 1, height, width), not negative, with the sum of the layer maps.
     """
     cuts = checked_cuts(similarity, (passed.activations[0], passed.activations[1]))
-    layer_maps = maps_of(compared(similarity, cuts, target), cuts)
+    layer_maps = maps_of(compared_in(passed, similarity, target), cuts)
     driving = [_driving(*each) for each in zip(layer_maps, _driving_features(similarity, cuts, target), strict=True)]
     gradients = passed.backpropagated((driving[0], driving[1]), "activation")
     first, second = (
@@ -153,9 +155,9 @@ def backpropagated_places(passed: PairPass, similarity: NeuronSimilarity, target
         Signed maps (image, channel, height, width).
     """
     cuts = checked_cuts(similarity, (passed.activations[0], passed.activations[1]))
-    correspondence = compared(similarity, cuts, target)
+    correspondence = compared_in(passed, similarity, target)
     exact = cuts[0].to(correspondence), cuts[1].to(correspondence)
-    weight, _ = weights_of(similarity, exact[0], target)
+    weight, _ = _weights_of(similarity, exact[0], target)
     mean = similarity.readout.feature_mean.to(correspondence)
     with torch.autocast(correspondence.device.type, enabled=False):
         shared = shared_places(correspondence, exact, weight, mean, excitatory=similarity.excitatory)
@@ -167,7 +169,7 @@ def _driving_features(similarity: NeuronSimilarity, cuts: Pair, target: TargetTy
     """What drives a place of each image: the neuron's weights; without neurons, what the other image looks like."""
     population = Population.of(similarity.readout, cuts[0])
     if population.weight is not None:
-        weight, _ = weights_of(similarity, cuts[0], target)
+        weight, _ = _weights_of(similarity, cuts[0], target)
         return weight, weight
     mean = similarity.readout.feature_mean.to(cuts[0])
     first, second = (population.precise(cut.mean((2, 3)) - mean) for cut in cuts)
@@ -178,3 +180,23 @@ def _driving(layer_map: Tensor, weight: Tensor) -> Tensor:
     """The gradient of the drive where a map lies, by the activation at the cut, in a unit that cannot underflow."""
     largest = layer_map.amax((2, 3), keepdim=True)
     return weight[:, :, None, None] * (layer_map / torch.where(largest > 0, largest, 1))
+
+
+def _weights_of(
+    similarity: NeuronSimilarity, activation: Tensor, target: TargetType
+) -> tuple[Float[Tensor, "image feature"], Float[Tensor, "neuron feature"]]:
+    """Return the weights of each pair's neuron and those of all neurons, whose unit has no effect.
+
+    Args:
+        similarity: the twins.
+        activation: of the images, for its dtype and device.
+        target: the neuron, as anywhere in Captum.
+
+    Returns:
+        w, one row a pair, and W, one row a neuron.
+    """
+    weight = similarity.readout.weight
+    neurons = similarity.neurons(len(activation), target)
+    largest = weight.abs().max()
+    population = (weight / torch.where(largest > 0, largest, 1)).to(activation)
+    return population[neurons.to(activation.device)], population

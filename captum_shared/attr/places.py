@@ -25,115 +25,93 @@ features alone, and the drive of a place is what it adds to the similarity with 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import final
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.weak import WeakTensorKeyDictionary
 
-from captum_shared.neurons.readout import LinearReadout
+from captum_shared.attr.population import Population
 
 SHARPNESS = 2.0
 """Exponent of the agreement: chosen on data on which nothing is reported (``benchmarks/ablation.py``), where 1.5 to 3
 do about as well. More of it makes maps sharper, and what is shared but drives weakly stronger in them."""
 
-_WHITENINGS: Final = WeakTensorKeyDictionary()
-
-_SHRINKAGE = 0.1
-"""How far S is drawn to its diagonal."""
-
 
 @final
-@dataclass(frozen=True)
-class Population:
-    """All neurons of a readout, as they read single places.
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Images as all neurons read them place by place, which is done once, whatever they are compared with.
 
     Attributes:
-        weight: W; its unit has no effect. None without neurons, where features stand for answers.
-        examples: e, or None if the readout knows none.
-        whitening: :math:`S^{-1/2}` but for a rotation, or None if it is not known.
+        features: :math:`x_p`.
+        answers: of all neurons, :math:`y_p`.
+        whitened: the same in units of how predictions scatter.
+        without_neurons: whether features stand for answers.
+
+    Example:
+        >>> x = torch.tensor([[[3.0, 0.0], [1.0, 1.0]]])
+        >>> Places.of(x, Population(torch.eye(2))).drive(torch.tensor([0]))
+        tensor([[0.7500, 0.2500]])
     """
 
-    weight: Float[Tensor, "neuron feature"] | None
-    examples: Float[Tensor, "example neuron"] | None = None
-    whitening: Float[Tensor, "neuron neuron"] | None = None
+    features: Float[Tensor, "image position feature"]
+    answers: Float[Tensor, "image position neuron"]
+    whitened: Float[Tensor, "image position neuron"]
+    without_neurons: bool = False
 
     @classmethod
-    def of(cls, readout: LinearReadout, like: Tensor) -> Population:
-        """Take the neurons of a readout.
-
-        Args:
-            readout: the readout.
-            like: a tensor of the dtype and on the device that it is for.
-
-        Returns:
-            The population.
-
-        Example:
-            >>> readout = LinearReadout([[2.0]]).with_examples(torch.tensor([[1.0], [3.0]]), torch.tensor([[0.25]]))
-            >>> Population.of(readout, torch.zeros(1))
-            Population(weight=tensor([[1.]]), examples=tensor([[1.],
-                    [3.]]), whitening=tensor([[2.]]))
-        """
-        largest = readout.weight.abs().max()
-        largest = torch.where(largest > 0, largest, 1)
-        weight = (readout.weight / largest).to(like)
-        if readout.scatter is None:
-            return cls(weight)
-        if readout.examples is None:
-            return cls(None, None, _known_whitening(readout.scatter).to(like))
-        whitening = _known_whitening(readout.scatter, float(largest))
-        return cls(weight, (readout.examples / largest).to(like), whitening.to(like))
-
-    def read(self, features: Float[Tensor, "image position feature"]) -> Float[Tensor, "image position neuron"]:
-        """Read every place: y.
+    def of(cls, features: Float[Tensor, "image position feature"], population: Population) -> Places:
+        """Read images.
 
         Args:
             features: :math:`x_p`.
+            population: all neurons.
 
         Returns:
-            What all neurons make of it.
-
-        Example:
-            >>> examples, one = torch.tensor([[0.0], [9.0]]), torch.eye(1)
-            >>> Population(one, examples, one).read(torch.tensor([[[8.0]]]))  # half 8, half 9
-            tensor([[[8.5000]]])
+            What they make of every place.
         """
-        predicted = features if self.weight is None else features @ self.weight.T
-        if self.examples is None:
-            return predicted
-        known = self.whitened(self.examples)
-        distances = known.square().sum(1) / 2 - self.whitened(predicted) @ known.T  # but for what all have in common
-        return (predicted + torch.softmax(-distances, -1) @ self.examples) / 2
+        answers = population.read(features)
+        return cls(features, answers, population.whitened(answers), population.weight is None)
 
-    def whitened(self, answers: Float[Tensor, "*place neuron"]) -> Float[Tensor, "*place neuron"]:
-        """Measure answers in units of how local predictions scatter.
+    @classmethod
+    def joined(cls, several: Sequence[Places]) -> Places:
+        """Put images together that were read by the same neurons.
 
         Args:
-            answers: y, or predictions.
+            several: one or more.
 
         Returns:
-            Answers whose distances and angles are those of :math:`S^{-1/2} y`.
+            All of them.
         """
-        return answers if self.whitening is None else answers @ self.whitening.T
+        of_each = [(each.features, each.answers, each.whitened) for each in several]
+        features, answers, whitened = (torch.cat(parts) for parts in zip(*of_each, strict=True))
+        return cls(features, answers, whitened, several[0].without_neurons)
 
-    def precise(self, answers: Float[Tensor, "*place neuron"]) -> Float[Tensor, "*place neuron"]:
-        """Weigh answers by how precise they are: :math:`S^{-1} y`, whose product with others is that of whitened ones.
+    def __getitem__(self, images: slice | Tensor) -> Places:
+        """Return some of the images."""
+        return Places(self.features[images], self.answers[images], self.whitened[images], self.without_neurons)
+
+    def expand(self, n_images: int) -> Places:
+        """Return a single image as often as it is compared.
 
         Args:
-            answers: y, or predictions.
+            n_images: how often.
 
         Returns:
-            Weighed answers.
-
-        Example:
-            >>> Population(None, None, torch.tensor([[2.0]])).precise(torch.tensor([3.0]))
-            tensor([12.])
+            The same image, which takes no more memory.
         """
-        return answers if self.whitening is None else self.whitened(answers) @ self.whitening
+        features, answers, whitened = (
+            each.expand(n_images, -1, -1) for each in (self.features, self.answers, self.whitened)
+        )
+        return Places(features, answers, whitened, self.without_neurons)
+
+    def drive(self, neurons: Int[Tensor, " image"]) -> Float[Tensor, "image position"]:
+        """Tell which share of a neuron's drive comes from each place (:func:`local_drive`)."""
+        return local_drive(self.answers, neurons)
 
 
 def local_drive(
@@ -203,13 +181,27 @@ def corresponding(
         tensor([[[0.5625, 0.0234],
                  [0.0234, 0.0625]]])
     """
-    features = image_features, reference_features
-    first, second = (population.read(each) for each in features)
-    whitened = population.whitened(first), population.whitened(second)
-    if population.weight is None:
+    return compared_places(Places.of(image_features, population), Places.of(reference_features, population), neurons)
+
+
+def compared_places(
+    first: Places, second: Places, neurons: Int[Tensor, " image"]
+) -> Float[Tensor, "image position reference_position"]:
+    """Compute what :func:`corresponding` does, of images that have been read.
+
+    Args:
+        first: the images.
+        second: the references, as many.
+        neurons: the neuron of each pair.
+
+    Returns:
+        The correspondence.
+    """
+    features, whitened = (first.features, second.features), (first.whitened, second.whitened)
+    if first.without_neurons:
         drives, agreed = (_added(*whitened), _added(*whitened[::-1])), _cosine(*features) ** SHARPNESS
     else:
-        drives, agreed = (local_drive(first, neurons), local_drive(second, neurons)), agreement(features, whitened)
+        drives, agreed = (first.drive(neurons), second.drive(neurons)), agreement(features, whitened)
     return drives[0][:, :, None] * agreed * drives[1][:, None]
 
 
@@ -252,26 +244,6 @@ def shared_places(
     weighed = first * (correspondence @ second), second * (correspondence.mT @ first)
     image, reference = (each.mT.reshape(like.shape) for each, like in zip(weighed, activations, strict=True))
     return image, reference
-
-
-def _known_whitening(scatter: Tensor, unit: float = 1.0) -> Tensor:
-    """The whitening of a readout in a unit, factored once, and again only after the scatter was changed or moved."""
-    version = None if scatter.is_inference() else scatter._version
-    state = unit, version, scatter.data_ptr(), scatter.dtype, scatter.device
-    known: Any = _WHITENINGS.get(scatter)  # type: ignore[no-untyped-call]
-    if known is None or known[0] != state:
-        known = _WHITENINGS[scatter] = state, _whitening(scatter.double() / unit**2)
-    whitening: Tensor = known[1]
-    return whitening
-
-
-def _whitening(scatter: Tensor) -> Tensor:
-    """A root of the inverse of S, drawn to its diagonal; neurons that predict the same everywhere stay as they are."""
-    variances = scatter.diagonal()
-    diagonal = torch.diag(torch.where(variances > 0, _SHRINKAGE * variances, 1))
-    factor = torch.linalg.cholesky((1 - _SHRINKAGE) * scatter + diagonal)
-    whitening: Tensor = torch.linalg.solve_triangular(factor, torch.eye(len(factor)).to(factor), upper=False)
-    return whitening
 
 
 def _added(own: Tensor, other: Tensor) -> Tensor:

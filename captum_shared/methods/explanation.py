@@ -46,6 +46,7 @@ def explain(
     target: TargetType = None,
     *,
     methods: Sequence[str | Method] = DEFAULT_METHODS,
+    passed: PairPass | None = None,
 ) -> dict[str, Explanation]:
     """Make the maps of pairs of images under one or several methods; several threads may call it.
 
@@ -55,6 +56,7 @@ def explain(
         target: the neuron, as anywhere in Captum, or its name: one for all pairs or one a pair.
         methods: names in :data:`~captum_shared.methods.METHODS`, and methods of one's own; by default the recommended
             method, and the paper's beside it.
+        passed: a pass of the pair for these methods that is done already (:func:`pass_of`).
 
     Returns:
         By name of the method its maps, in the order given.
@@ -77,15 +79,27 @@ def explain(
         True
     """
     chosen, explanations = methods_by_name(methods), {}
-    passed = _shared_pass(similarity, inputs) if sum(method.of_pass is not None for method in chosen) > 1 else None
+    if passed is None and sum(method.of_pass is not None for method in chosen) > 1:
+        passed = pass_of(similarity, inputs, chosen)
     for method in chosen:
         attributions = method.attribute(similarity, inputs, target, passed=passed)
         explanations[method.name] = Explanation(method, attributions, method.heatmaps(attributions, inputs))
     return explanations
 
 
-def _shared_pass(similarity: NeuronSimilarity, inputs: Pair) -> PairPass:
-    """Run the twins once for all methods that need no more, up to their cuts where they have any."""
+def pass_of(similarity: NeuronSimilarity, inputs: Pair, methods: Sequence[str | Method]) -> PairPass:
+    """Run the twins once for all methods that need no more, up to their cuts where they have any.
+
+    Args:
+        similarity: the twins.
+        inputs: the pair.
+        methods: the methods, as for :func:`explain`.
+
+    Returns:
+        The pass; without gradients if no method can use it.
+    """
     twins = similarity.image_features, similarity.reference_features
     cut = all(isinstance(twin, LatentFeatures) for twin in twins)
-    return PairPass.of(similarity, checked_pair(inputs), None if cut else False)
+    used = any(method.of_pass is not None for method in methods_by_name(methods))
+    run = PairPass.of if used else PairPass.without_gradients
+    return run(similarity, checked_pair(inputs), None if cut else False)

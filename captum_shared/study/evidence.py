@@ -16,6 +16,9 @@ RANKED: Final = 8
 MOST_ROWS: Final = 14
 """Rows and columns on which a correspondence is kept at most: of more, blocks are summed."""
 
+EVIDENCE: Final = ("evidence", "correspondences", "components", "significant")
+"""Kinds of arrays in ``maps.npz``, of which the first there is for every neuron that has any."""
+
 LEVEL: Final = 0.05
 """The probability of any significant pixel in a map where nothing is shared."""
 

@@ -27,7 +27,9 @@ from captum_shared.neurons.validation import ooc_correlation
 from captum_shared.recordings.missing import nanmean
 from captum_shared.recordings.recording import Recording
 from captum_shared.study.correlation import foreground, pair_correlation
-from captum_shared.study.pairs import ChosenPair, choose_pairs
+from captum_shared.study.evidence import PairEvidence, RankedReference, Responses
+from captum_shared.study.evidencing import Evidencing
+from captum_shared.study.pairs import ChosenPair, choose_pairs, ranked_references
 from captum_shared.study.readouts import recorded_reliability
 from captum_shared.study.result import NeuronResult, PairResult
 from captum_shared.study.settings import StudySettings
@@ -83,6 +85,10 @@ class Experiment:
     def _mean(self) -> Float64[ndarray, "image neuron"]:
         """Mean responses, of which the recording hands out a copy each time."""
         return self.recording.mean
+
+    @cached_property
+    def _evidencing(self) -> Evidencing:
+        return Evidencing(self._similarity, self._inputs, self._mean, self.preferred, self.settings.seed)
 
     @cached_property
     def bank(self) -> ReferenceBank:
@@ -194,15 +200,14 @@ class Experiment:
         row = {name: image for image, name in enumerate(self.recording.stimulus_ids)}
         images, references = ([row[getattr(pair, side)] for pair in neuron.pairs] for side in ("image", "reference"))
         similarities = self._searched.of_features(self.latent[images], self.latent[references])
-        column = similarities[:, self.readout.neuron_index(neuron.name)].tolist()
-        return tuple(
-            ChosenPair(pair.kind, image, reference, similarity)
-            for pair, image, reference, similarity in zip(neuron.pairs, images, references, column, strict=True)
-        )
+        index = self.readout.neuron_index(neuron.name)
+        ranked = ranked_references(self.bank, self.latent[images], index, np.flatnonzero(self.preferred))
+        each = zip(neuron.pairs, images, references, similarities[:, index].tolist(), ranked, strict=True)
+        return tuple(ChosenPair(pair.kind, *others) for pair, *others in each)
 
     def explained(
         self, neuron: int, pairs: Sequence[ChosenPair]
-    ) -> tuple[list[PairResult], Float32[ndarray, "pair side method row column"]]:
+    ) -> tuple[list[PairResult], Float32[ndarray, "pair side method row column"], list[PairEvidence]]:
         """Make the maps of a neuron's pairs.
 
         Args:
@@ -210,17 +215,26 @@ class Experiment:
             pairs: its pairs.
 
         Returns:
-            What was measured, and the maps by the methods of the settings.
+            What was measured, the maps by the methods of the settings, and why they are what they are, where that can
+            be told.
         """
-        results, maps = [], []
+        results, maps, evidence = [], [], []
+        every = [image for pair in pairs for image in (pair.image, pair.reference)]
         for start in range(0, len(pairs), _BATCH):
             batch = pairs[start : start + _BATCH]
             inputs = self._inputs([pair.image for pair in batch]), self._inputs([pair.reference for pair in batch])
-            explanations = explain(self._similarity, inputs, neuron, methods=self.settings.methods)
+            passed = self._evidencing.passed(inputs, self.settings.methods)
+            explanations = explain(self._similarity, inputs, neuron, methods=self.settings.methods, passed=passed)
             maps.append(_heatmaps(explanations))
             shared = _shared(explanations, len(batch))
             results += [self._measured(neuron, *each) for each in zip(batch, maps[-1], shared, strict=True)]
-        return results, np.concatenate(maps)
+            evidence += self._evidencing.of(passed, neuron, every)
+        return results, np.concatenate(maps), evidence
+
+    @property
+    def responses(self) -> Responses:
+        """What neurons responded to all images."""
+        return Responses(self.recording.stimulus_ids, self.recording.categories, self._mean.astype(np.float32))
 
     def picture(self, image: int) -> UInt8[ndarray, "row column channel"]:
         """Return an image as the network sees it.
@@ -258,6 +272,10 @@ class Experiment:
             agreement=agreement,
             intensity={name: float(each.mean(dtype=np.float64)) for name, each in own.items()},
             gradient_ig_correlation=correlation,
+            references=tuple(
+                RankedReference(self.recording.stimulus_ids[image], similarity, float(responses[image]))
+                for image, similarity in pair.ranked
+            ),
         )
 
 

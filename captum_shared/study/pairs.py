@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int
 from numpy import ndarray
 from torch import Tensor
 
 from captum_shared.attr.references import ReferenceBank
+from captum_shared.study.evidence import RANKED
 from captum_shared.study.result import Kind
 from captum_shared.study.settings import StudySettings
 
@@ -21,12 +22,14 @@ class ChosenPair:
         image: index of the image in the recording.
         reference: index of the reference in the recording.
         similarity: neuron-specific similarity of the two, between -1 and 1.
+        ranked: indices of the best of the references that it was chosen among, best first, and their similarities.
     """
 
     kind: Kind
     image: int
     reference: int
     similarity: float
+    ranked: tuple[tuple[int, float], ...] = ()
 
 
 def choose_pairs(
@@ -67,16 +70,39 @@ def choose_pairs(
         *range(n_drivers),
         *range(max(n_drivers, len(ranked) - settings.n_pairs), len(ranked)),
     ]  # and nobody in between
-    match = bank.search_features(features[ranked[asked]], target=neuron)
-    similarities = dict(zip(asked, match.similarities[:, 0].double().tolist(), strict=True))
-    references = dict(zip(asked, np.flatnonzero(preferred)[match.indices[:, 0].cpu().numpy()], strict=True))
+    best = ranked_references(bank, features[ranked[asked]], neuron, np.flatnonzero(preferred))
+    references = dict(zip(asked, best, strict=True))
+    similarities = {rank: each[0][1] for rank, each in references.items()}
     strong = list(range(min(settings.n_strong, n_drivers)))
     dissimilar = sorted(range(len(strong), n_drivers), key=similarities.__getitem__)[: settings.n_dissimilar]
     chosen = {*strong, *dissimilar}
     weak = [rank for rank in reversed(asked) if rank not in chosen][: settings.n_weak]
     kinds: dict[Kind, list[int]] = {"strong": strong, "dissimilar": dissimilar, "weak": weak}
     return tuple(
-        ChosenPair(kind, int(ranked[rank]), int(references[rank]), float(similarities[rank]))
+        ChosenPair(kind, int(ranked[rank]), reference, similarity, references[rank])
         for kind, ranks in kinds.items()
         for rank in ranks
+        for reference, similarity in references[rank][:1]
     )
+
+
+def ranked_references(
+    bank: ReferenceBank,
+    features: Float[Tensor, "image feature"],
+    neuron: int,
+    images: Int[ndarray, " reference"],
+) -> list[tuple[tuple[int, float], ...]]:
+    """Rank the references of images.
+
+    Args:
+        bank: what to choose among.
+        features: latent features of the images.
+        neuron: the neuron.
+        images: indices in the recording of the images of the bank.
+
+    Returns:
+        For every image the indices of its best references in the recording, best first, and their similarities.
+    """
+    match = bank.search_features(features, target=neuron, top_k=min(RANKED, len(bank.drivers(neuron))))
+    indices, similarities = images[match.indices.cpu().numpy()].tolist(), match.similarities.double().tolist()
+    return [tuple(zip(*each, strict=True)) for each in zip(indices, similarities, strict=True)]

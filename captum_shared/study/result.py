@@ -18,7 +18,7 @@ from captum_shared._reading import opened
 from captum_shared.study.archive import AGAIN, Archive
 from captum_shared.study.behaviour import Behaviour
 from captum_shared.study.concordance import Concordance
-from captum_shared.study.evidence import PairEvidence, RankedReference, Responses, evidence_in
+from captum_shared.study.evidence import EVIDENCE, PairEvidence, RankedReference, Responses, evidence_in
 from captum_shared.study.json_numbers import interval, with_nan, with_null
 
 Kind: TypeAlias = Literal["strong", "dissimilar", "weak"]
@@ -238,7 +238,7 @@ class StudyResult:
         archive = self._archive
         if neuron in (archive.names("maps") or ()) and neuron not in (archive.names("evidence") or ()):
             return None
-        arrays = archive.all_of(("evidence", "correspondences", "components", "significant"), neuron)
+        arrays = archive.all_of(EVIDENCE, neuron)
         with opened(self.map_file, "file of the maps of a study", AGAIN):
             return evidence_in(arrays)
 
@@ -248,7 +248,7 @@ class StudyResult:
         names = self._archive.names("responses")
         if names is None:
             return None
-        categories = self._archive.array("responses_categories").tolist()
+        categories = self._archive.array("categories").tolist()
         return Responses(names, tuple(categories), self._archive.array("responses"))
 
     @cached_property

@@ -174,7 +174,7 @@ def _write(
         compared=compare_groups(experiment, neurons, folder.once),
         behaviour=None if behaviour is None else relate_behaviour(experiment, neurons, behaviour),
     )
-    write_study(folder, result, _pictures(result.included, experiment))
+    write_study(folder, result, _pictures(result.included, experiment), experiment.responses)
 
 
 def _cut(
@@ -233,8 +233,9 @@ def _check(recording: Recording, settings: StudySettings) -> None:
 
 
 def _pictures(neurons: Sequence[NeuronResult], experiment: Experiment) -> Iterator[tuple[str, ndarray]]:
-    """The images in pairs, each once, as the network saw them."""
-    shown = {name for neuron in neurons for pair in neuron.pairs for name in (pair.image, pair.reference)}
+    """The images in pairs and their ranked references, each once, as the network saw them."""
+    pairs = [pair for neuron in neurons for pair in neuron.pairs]
+    shown = {name for pair in pairs for name in (pair.image, pair.reference, *(each.name for each in pair.references))}
     for image, name in enumerate(experiment.recording.stimulus_ids):
         if name in shown:
             yield name, experiment.picture(image)

@@ -16,7 +16,7 @@ from captum_shared.encoders.layers import LayerFeatures
 from captum_shared.encoders.photographs import load_inputs
 from captum_shared.methods.registry import DEFAULT_METHODS, methods_by_name
 from captum_shared.recordings.recording import Recording
-from captum_shared.study.result import StudyResult
+from captum_shared.study.result import FORMAT, StudyResult
 
 PACKAGES: Final = ("captum-shared", "captum", "numpy", "scikit-learn", "torch", "torchvision")
 """What computes a study."""
@@ -104,6 +104,7 @@ def description(
     encoder = features if isinstance(features, LatentFeatures) else features.deepest
     state = {name: value.detach().cpu().numpy() for name, value in features.state_dict().items()}
     described = {
+        "format": FORMAT,
         "recording": digest(_content(recording)),
         "images": digest(path.read_bytes() for path in recording.paths or ()),
         "model": model,

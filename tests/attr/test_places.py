@@ -17,12 +17,12 @@ from captum_shared.attr.cosines import shared_weights
 from captum_shared.attr.embedding import embedding_readout
 from captum_shared.attr.places import (
     SHARPNESS,
-    Population,
     agreement,
     corresponding,
     local_drive,
     shared_places,
 )
+from captum_shared.attr.population import Population
 from captum_shared.encoders.twins import tied_copy
 from captum_shared.encoders.windows import WINDOW, LocalScatter, local_features
 from captum_shared.neurons.readout import LinearReadout

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captum_shared.attr.pairs import Pair
-from captum_shared.attr.places import Population, corresponding
+from captum_shared.attr.places import corresponding
+from captum_shared.attr.population import Population
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.photographs import mid_grey, takes
