@@ -33,7 +33,7 @@ class Archive:
         ...     file = Path(folder, "maps.npz")
         ...     np.savez(file, maps_names=["A"], **{"maps/00000": np.arange(3)})
         ...     archive = Archive(file)
-        ...     archive.of("maps", "A"), archive.names("pictures")
+        ...     archive.of("maps", "A"), archive.names("pictures", optional=True)
         ...     archive.close()
         (array([0, 1, 2]), None)
     """
@@ -46,16 +46,20 @@ class Archive:
             self._archive, self._held = archive, frozenset(archive.files)
         self._members: dict[str, dict[str, str]] = {}
 
-    def names(self, what: str) -> tuple[str, ...] | None:
+    def names(self, what: str, *, optional: bool = False) -> tuple[str, ...] | None:
         """Return whose arrays of a kind there are.
 
         Args:
             what: the kind, such as ``"maps"``.
+            optional: whether there may be no such kind, as in a file of an older version.
 
         Returns:
-            The names; None in a file of an older version, which has no such kind.
+            The names; None if there is no such kind.
+
+        Raises:
+            ValueError: if there has to be one, or the file is damaged.
         """
-        if f"{what}_names" not in self._held:
+        if optional and f"{what}_names" not in self._held:
             return None
         if what not in self._members:
             names = self.array(f"{what}_names").tolist()
@@ -91,11 +95,14 @@ class Archive:
             name: whose.
 
         Returns:
-            Those that there are, by kind.
+            The arrays, by kind.
+
+        Raises:
+            ValueError: if there are none, or the file is damaged.
         """
         arrays = {kinds[0]: self.of(kinds[0], name)}
         member = self._members[kinds[0]][name]
-        return arrays | {kind: self.array(f"{kind}/{member}") for kind in kinds[1:] if f"{kind}/{member}" in self._held}
+        return arrays | {kind: self.array(f"{kind}/{member}") for kind in kinds[1:]}
 
     def array(self, member: str) -> ndarray:
         """Read an array by its name in the file.

@@ -121,7 +121,7 @@ def packed_evidence(pairs: Sequence[PairEvidence]) -> dict[str, ndarray]:
         "evidence": np.array(numbers, dtype=np.float64),
     }
     tested = [pair.significant for pair in pairs if pair.significant is not None]
-    return {**arrays, "significant": np.stack(tested)} if tested else arrays
+    return {**arrays, "significant": np.stack(tested) if tested else np.zeros((0, 2, 0, 0), dtype=bool)}
 
 
 def evidence_in(arrays: Mapping[str, ndarray]) -> tuple[PairEvidence, ...]:
@@ -142,19 +142,18 @@ def evidence_in(arrays: Mapping[str, ndarray]) -> tuple[PairEvidence, ...]:
         >>> evidence_in(packed_evidence([pair]))[0].correspondence
         array([[[[0.25]]]], dtype=float32)
     """
-    correspondences, components, numbers = (arrays[name] for name in ("correspondences", "components", "evidence"))
-    significant = arrays.get("significant")
-    counts = numbers[:, 1].astype(int)
-    known = {len(correspondences), len(numbers), *([] if significant is None else [len(significant)])}
+    numbers, correspondences, components, significant = (arrays[name] for name in EVIDENCE)
+    counts, tested = numbers[:, 1].astype(int), not np.isnan(numbers[:, 2:]).all()
+    known = {len(correspondences), len(numbers), len(significant) if tested else len(numbers)}
     if len(known) > 1 or counts.sum() != len(components):
-        raise ValueError(f"Expected evidence of the same pairs, got that of {sorted(known)}.")
+        raise ValueError(f"Expected evidence of the same pairs, got that of {', '.join(map(str, sorted(known)))}.")
     parts = np.split(components, np.cumsum(counts)[:-1])
     return tuple(
         PairEvidence(
             _of_sum(correspondences[pair], numbers[pair, 0]),
             parts[pair],
-            None if significant is None else significant[pair],
-            None if significant is None else (float(numbers[pair, 2]), float(numbers[pair, 3])),
+            significant[pair] if tested else None,
+            (float(numbers[pair, 2]), float(numbers[pair, 3])) if tested else None,
         )
         for pair in range(len(numbers))
     )

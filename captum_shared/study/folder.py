@@ -101,8 +101,7 @@ def _add_neuron(
         if kind not in arrays:
             continue
         for member in members:
-            if member in arrays:
-                _add(archive, f"{member}/{len(names[kind]):05d}", arrays[member])
+            _add(archive, f"{member}/{len(names[kind]):05d}", arrays[member])
         names[kind].append(name)
 
 

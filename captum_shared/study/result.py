@@ -235,8 +235,9 @@ class StudyResult:
         Raises:
             ValueError: if nothing of such a neuron was explained, or the file is damaged.
         """
-        archive = self._archive
-        if neuron in (archive.names("maps") or ()) and neuron not in (archive.names("evidence") or ()):
+        archive, older = self._archive, self.settings.get("format", 1) < FORMAT
+        known = archive.names("evidence", optional=older) or ()
+        if neuron not in known and neuron in (archive.names("maps") or ()):
             return None
         arrays = archive.all_of(EVIDENCE, neuron)
         with opened(self.map_file, "file of the maps of a study", AGAIN):
@@ -245,7 +246,7 @@ class StudyResult:
     @cached_property
     def responses(self) -> Responses | None:
         """The responses to all images of the recording; None if the study is of an older version."""
-        names = self._archive.names("responses")
+        names = self._archive.names("responses", optional=self.settings.get("format", 1) < FORMAT)
         if names is None:
             return None
         categories = self._archive.array("categories").tolist()

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +26,8 @@ from captum_shared.neurons.readout import LinearReadout
 from captum_shared.recordings import Recording
 from captum_shared.recordings.formats.spikes import Spikes
 from captum_shared.recordings.formats.table import write_spikes
-from captum_shared.study.result import StudyResult
+from captum_shared.study.evidence import PairEvidence, packed_evidence
+from captum_shared.study.result import FORMAT, StudyResult
 from captum_shared.synthetic.recording import simulate_recording
 from captum_shared.synthetic.world import simulated_world
 
@@ -181,7 +182,20 @@ def read_store(folder: Path) -> bytes:
 
 
 def write_study(folder: Path) -> None:
-    study(folder, [neuron(0), neuron(1)]).save(folder / "study.json")
+    result = study(folder, [neuron(0), neuron(1)])
+    with np.load(result.map_file) as archive:
+        arrays = dict(archive)
+    flat = np.full((2, 2, 2, 2), 0.025, dtype=np.float32)
+    evidence = [
+        PairEvidence(flat, np.full((1, 2, 2, 2), 0.1, dtype=np.float32), np.ones((2, 8, 8), dtype=bool), (0.05, 0.1))
+    ]
+    for index, each in enumerate(result.neurons):
+        packed = packed_evidence(evidence * len(each.pairs))
+        arrays |= {f"{kind}/{index:05d}": array for kind, array in packed.items()}
+    arrays |= {"responses": np.ones((2, 2), dtype=np.float32), "categories": np.array(["object", "body"])}
+    names = np.array(["object0", "body0"])
+    np.savez(result.map_file, **arrays, evidence_names=arrays["maps_names"], responses_names=names)  # type: ignore[arg-type]
+    replace(result, settings={**result.settings, "format": FORMAT}).save(folder / "study.json")
 
 
 def read_study(path: Path) -> bytes:
@@ -189,8 +203,16 @@ def read_study(path: Path) -> bytes:
     loaded = StudyResult.load(path.parent)
     shown = [pair.image for each in loaded.included for pair in each.pairs]
     maps = [loaded.maps(each.name, method) for each in loaded.included for method in loaded.methods if each.pairs]
+    evidence = [
+        part
+        for each in loaded.included
+        for pair in loaded.evidence(each.name) or ()
+        for part in (pair.correspondence, pair.components, pair.significant, pair.p_values)
+    ]
+    responses = loaded.responses
+    told = None if responses is None else (responses.images, responses.categories, *responses.mean.tolist())
     known = {name: value for name, value in asdict(loaded).items() if name != "map_file"}
-    return digest(json.dumps(known, default=str), *maps, *map(loaded.picture, shown))
+    return digest(json.dumps(known, default=str), told, *maps, *evidence, *map(loaded.picture, shown))
 
 
 def write_truth(folder: Path) -> None:
