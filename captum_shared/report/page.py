@@ -14,6 +14,7 @@ from markupsafe import Markup
 from captum_shared._files import write_atomically
 from captum_shared._resuming import versions
 from captum_shared.figures.page import shortened
+from captum_shared.report.libraries import library
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 _STYLE, _SCRIPT = "page.css", "page.js"
@@ -33,6 +34,7 @@ class Part:
         scripts: JavaScript files of ``templates``; those of all parts are one script in strict mode, in their order
             and each once, so that their functions know each other and no name may be given twice.
         styles: CSS files of ``templates``, likewise.
+        libraries: names of the libraries that the scripts ask for (:mod:`captum_shared.report.libraries`).
 
     Example:
         >>> Part("sentence.html.jinja", {"sentence": "<none>"}).rendered()
@@ -44,6 +46,7 @@ class Part:
     data: Mapping[str, Any] = field(default_factory=dict)
     scripts: tuple[str, ...] = ()
     styles: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
 
     def rendered(self) -> Markup:
         """Fill in the template.
@@ -80,6 +83,7 @@ def write_page(path: str | Path, title: str, parts: Sequence[Part]) -> None:
     style = _together([_STYLE, *(name for part in parts for name in part.styles)])
     script = '"use strict";\n' + _together([_SCRIPT, *(name for part in parts for name in part.scripts)])
     data = [(name, embedded(content)) for part in parts for name, content in part.data.items()]
+    libraries = {name: library(name) for part in parts for name in part.libraries}
     page = (
         _environment()
         .get_template("page.html.jinja")
@@ -89,7 +93,8 @@ def write_page(path: str | Path, title: str, parts: Sequence[Part]) -> None:
             data=data,
             style=Markup(style),  # nosec B704  # our own files
             script=Markup(script),  # nosec B704
-            policy=_policy(style, script),
+            libraries=[(name, Markup(each.packed)) for name, each in libraries.items()],  # nosec B704
+            policy=_policy(style, [script, *(each.source for each in libraries.values())]),
             version=versions("captum-shared")["captum-shared"],
         )
     )
@@ -157,11 +162,14 @@ def _together(names: Iterable[str]) -> str:
     return "\n".join(files) + "\n"
 
 
-def _policy(style: str, script: str) -> str:
-    style_sum, script_sum = (
-        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)
-    )
+def _policy(style: str, scripts: Sequence[str]) -> str:
+    """Allow the scripts by their digests; styles likewise, unless there are libraries, which make some of their own."""
+    styles = _allowed(style) if len(scripts) == 1 else "'unsafe-inline'"
     return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{style_sum}'; script-src 'sha256-{script_sum}'; "
+        f"default-src 'none'; img-src data:; style-src {styles}; script-src {' '.join(map(_allowed, scripts))}; "
         "base-uri 'none'; form-action 'none'"
     )
+
+
+def _allowed(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

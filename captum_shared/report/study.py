@@ -6,6 +6,7 @@ from typing import Any
 from captum_shared.report.addresses import addresses
 from captum_shared.report.neurons import neuron_sections
 from captum_shared.report.page import Part, write_page
+from captum_shared.report.population import population
 from captum_shared.study.result import StudyResult
 
 _TOLD = ("preferred", "model", "layer", "methods", "folds", "driver_fraction", "all_neurons")
@@ -32,7 +33,7 @@ def write_study_report(result: StudyResult, path: str | Path) -> None:
         >>> folder.cleanup()
     """
     known = addresses(result.neurons)
-    write_page(path, _title(result), [_head(result), neuron_sections(result, known)])
+    write_page(path, _title(result), [_head(result), population(result, known), neuron_sections(result, known)])
 
 
 def _title(result: StudyResult) -> str:
