@@ -1,9 +1,10 @@
 r"""Why the maps of pairs are what they are: correspondences, components, and what is more than chance.
 
-Chance is what other images of the recording give: for the map of an image, images of the preferred category in place of
-its reference; for the map of the reference, images of other categories in place of the image. Of either kind
-:data:`DRAWN` are drawn once a study; for a neuron count the half that drives it least, of which the first
-:data:`N_NULLS` are taken. So what a neuron finds in most images is part of chance.
+Chance is what other images of the recording give, of whatever category: in place of the reference for the map of the
+image, in place of the image for that of the reference. :data:`DRAWN` of them are drawn once a study; for a neuron count
+those in the lower half of its responses to them, without the images of its own pairs, and the first :data:`N_NULLS` are
+taken. So what a neuron finds in images that hardly drive it is part of chance, as is what all images have in common.
+Images of the preferred category alone would be too low a bar for a reference that was searched for as the most similar.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from captum_shared.methods.explanation import pass_of
 from captum_shared.study.evidence import LEVEL, MOST_ROWS, PairEvidence
 
 DRAWN: Final = 60
-"""Images of the preferred category, and of the others, that are drawn to be chance."""
+"""Images that are drawn to be chance."""
 
 N_NULLS: Final = 19
-"""How many of them are compared with each image: the fewest for a level of 0.05."""
+"""How many of them are compared with each image: as many as a level of 0.05 needs."""
 
 _BATCH: Final = 16
 Grid = tuple[int, int]
@@ -49,14 +50,12 @@ class Evidencing:
         similarity: encoder and readout, centred.
         inputs: gives images to the encoder, by their indices.
         responses: mean responses, NaN where none was recorded.
-        preferred: which images are of the preferred category.
         seed: of the images that are chance.
     """
 
     similarity: NeuronSimilarity
     inputs: Callable[[Sequence[int]], Tensor]
     responses: Float64[ndarray, "image neuron"]
-    preferred: Bool[ndarray, " image"]
     seed: int
 
     def passed(self, inputs: Pair, methods: Sequence[str]) -> PairPass | None:
@@ -105,10 +104,11 @@ class Evidencing:
     ) -> tuple[Bool[ndarray, "pair side row column"], list[tuple[float, float]]] | None:
         """The pixels of each pair that are more than chance, and its p-values; None if too little is chance."""
         rows = self._silent(neuron, but)
-        if rows is None:
+        if len(rows) < N_NULLS:
             return None
         pair, nulls = self._read((passed.activations[0], passed.activations[1])), self._nulls
-        found = significance_of(pair, [neuron] * len(pair[0].features), nulls=_each(nulls, rows), level=LEVEL)
+        nulls = nulls[rows.to(nulls.features.device)]
+        found = significance_of(pair, [neuron] * len(pair[0].features), nulls=(nulls, nulls), level=LEVEL)
         grids = [tuple(min(MOST_ROWS, side) for side in _grid(each)) for each in passed.activations]
         image_z, reference_z = (each.reshape(-1, 1, *grid) for each, grid in zip(found.z_maps, grids, strict=True))
         shown = Significance((image_z, reference_z), found.thresholds, found.p_values, LEVEL)
@@ -121,36 +121,27 @@ class Evidencing:
         return first, second
 
     @cached_property
-    def _drawn(self) -> tuple[Int[ndarray, " image"], Int[ndarray, " image"]]:
-        """Images of other categories, and as many of the preferred one, in no order."""
-        rng, kinds = np.random.default_rng([self.seed, 2]), [np.flatnonzero(each) for each in self._kinds]
-        number = min(DRAWN, *map(len, kinds))
-        others, own = (rng.choice(images, number, replace=False) for images in kinds)
-        return others, own
-
-    @property
-    def _kinds(self) -> tuple[ndarray, ndarray]:
-        return ~self.preferred, self.preferred
+    def _drawn(self) -> Int[ndarray, " image"]:
+        """Images of all kinds, an even number in no order."""
+        number = min(DRAWN, len(self.responses) // 2 * 2)
+        drawn: ndarray = np.random.default_rng([self.seed, 2]).permutation(len(self.responses))[:number]
+        return drawn
 
     @cached_property
-    def _nulls(self) -> tuple[Places, Places]:
-        """What is drawn, read place by place, once in a process."""
-        read = []
-        for start in range(0, len(self._drawn[0]), _BATCH):
-            first, second = (self.inputs(images[start : start + _BATCH].tolist()) for images in self._drawn)
-            read.append(self._read(activations_at_cut(self.similarity, checked_pair((first, second)))))
-        others, own = (Places.joined(each) for each in zip(*read, strict=True))
-        return others, own
+    def _nulls(self) -> Places:
+        """What is drawn, read place by place, once in a process: half of each batch by either twin."""
+        read: list[Places] = []
+        for start in range(0, len(self._drawn), _BATCH):
+            first, second = torch.chunk(self.inputs(self._drawn[start : start + _BATCH].tolist()), 2)
+            read += self._read(activations_at_cut(self.similarity, checked_pair((first, second))))
+        return Places.joined(read)
 
-    def _silent(self, neuron: int, but: Sequence[int]) -> tuple[Tensor, Tensor] | None:
-        """Rows of what is drawn that drive the neuron least; None if they are too few."""
-        rows = []
-        for images in self._drawn:
-            responses = self.responses[images, neuron]
-            known = np.flatnonzero(~np.isnan(responses) & ~np.isin(images, but))
-            lower = np.sort(known[np.argsort(responses[known], kind="stable")][: len(known) // 2])
-            rows.append(torch.from_numpy(lower[:N_NULLS]))
-        return None if min(map(len, rows)) < N_NULLS else (rows[0], rows[1])
+    def _silent(self, neuron: int, but: Sequence[int]) -> Int[Tensor, " row"]:
+        """Rows of what is drawn that drive the neuron least, as many as are compared."""
+        responses = self.responses[self._drawn, neuron]
+        known = np.flatnonzero(~np.isnan(responses) & ~np.isin(self._drawn, but))
+        lower = np.sort(known[np.argsort(responses[known], kind="stable")][: len(known) // 2])
+        return torch.from_numpy(lower[:N_NULLS])
 
 
 def blocks(correspondence: Float[ndarray, "row column row2 column2"]) -> Float[ndarray, "row3 column3 row4 column4"]:
@@ -208,8 +199,3 @@ def _starts(side: int) -> Int[ndarray, " block"]:
 
 def _grid(activation: Tensor) -> Grid:
     return activation.shape[2], activation.shape[3]
-
-
-def _each(nulls: tuple[Places, Places], rows: tuple[Tensor, Tensor]) -> tuple[Places, Places]:
-    first, second = (places[own.to(places.features.device)] for places, own in zip(nulls, rows, strict=True))
-    return first, second

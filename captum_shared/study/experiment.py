@@ -88,7 +88,7 @@ class Experiment:
 
     @cached_property
     def _evidencing(self) -> Evidencing:
-        return Evidencing(self._similarity, self._inputs, self._mean, self.preferred, self.settings.seed)
+        return Evidencing(self._similarity, self._inputs, self._mean, self.settings.seed)
 
     @cached_property
     def bank(self) -> ReferenceBank:
