@@ -14,8 +14,8 @@ from jaxtyping import Float
 from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms import v2
-from tqdm import tqdm
 
+from captum_shared._progress import Progress
 from captum_shared._reading import opened
 
 MOST_ELONGATED = 50
@@ -128,7 +128,7 @@ def load_images(
     if not paths:
         raise ValueError("Expected at least one path, got none.")
     batch = torch.empty(0)
-    for index, path in enumerate(tqdm(paths, desc="images", disable=not progress)):
+    for index, path in enumerate(Progress(paths, desc="images", disable=not progress)):
         image = to_input(path, preprocess)
         if index == 0:
             batch = torch.empty(len(paths), *image.shape, dtype=image.dtype, device=image.device)

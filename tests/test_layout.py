@@ -33,7 +33,18 @@ ROOMS = {  # what each room may import from, besides itself; docs/architecture.m
 ROOMS["figures"] = (*ROOMS,)
 ROOMS["report"] = (*ROOMS,)
 ROOMS["cli"] = (*ROOMS,)
-GROUND = ("images", "_cluster", "_engine", "_files", "_occupied", "_ray", "_reading", "_record", "_resuming")
+GROUND = (
+    "images",
+    "_cluster",
+    "_engine",
+    "_files",
+    "_occupied",
+    "_progress",
+    "_ray",
+    "_reading",
+    "_record",
+    "_resuming",
+)
 LONGEST = 320
 
 

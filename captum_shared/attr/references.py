@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
-from tqdm import tqdm
 
+from captum_shared._progress import Progress
 from captum_shared.attr._captum import TargetType
 from captum_shared.attr.blocks import FeatureBlocks
 from captum_shared.attr.cosines import wide
@@ -254,7 +254,9 @@ class ReferenceBank:
     @torch.no_grad()
     def _features_of(self, images: Tensor, side: int, *, progress: bool) -> Tensor:
         check_is_tensor(images)
-        batches = tqdm(torch.split(images, self._batch_size), desc="features of the references", disable=not progress)
+        batches = Progress(
+            torch.split(images, self._batch_size), desc="features of the references", disable=not progress
+        )
         with self.similarity.own() as own, inputs_told(own.encoders[side], images):
             return torch.cat([own.checked(own.encoders[side](batch)) for batch in batches])
 

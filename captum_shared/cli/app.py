@@ -2,21 +2,24 @@
 
 import errno
 import functools
+import importlib.metadata
 import signal
+import sys
 import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from captum_shared._reading import described
+from captum_shared.cli.commands import DEBUG, InOrder, debugging
 from captum_shared.cli.waiting import moving
 
 app = typer.Typer(
     name="captum-shared",
-    help="What do two images share, for this neuron?",
+    cls=InOrder,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -44,6 +47,8 @@ def told(command: Callable[..., None]) -> Callable[..., None]:
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise  # the last: whoever read what is printed wants no more, and Typer ends quietly
         except Exception as error:
+            if debugging():
+                traceback.print_exception(error, file=sys.stderr)
             typer.echo(f"captum-shared: {_sentence(error)}{_if_full(error)}", err=True)
             raise typer.Exit(2) from error
 
@@ -93,6 +98,21 @@ def listed(names: list[str] | None) -> list[str] | None:
     return [name for option in names or [] for name in option.split(",") if name] or None
 
 
-@app.callback()
-def _main() -> None:
+def _version(asked: bool) -> bool:
+    if asked:
+        typer.echo(f"captum-shared {importlib.metadata.version('captum-shared')}")
+        raise typer.Exit
+    return asked
+
+
+@app.callback(
+    epilog="What to do first: captum-shared demo. With a recording of your own: captum-shared init. Each command tells "
+    "more, with an example: captum-shared study --help."
+)
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of an error; after any command, too.")] = False,
+) -> None:
     """What do two images share, for this neuron?"""

@@ -12,7 +12,7 @@ from captum_shared._occupied import occupied
 from captum_shared._record import Record
 from captum_shared._resuming import digest, versions
 
-_NO_MATTER: Final = ("output", "resume", "device", "engine", "address", "workers")
+_NO_MATTER: Final = ("check", "config", "output", "resume", "device", "engine", "address", "workers")
 _STORE: Final = "store.json"  # in a store of features, with the digests of all other files of it
 _PACKAGES: Final = (
     *("captum-shared", "captum", "grad-cam", "matplotlib", "numpy", "scikit-learn"),

@@ -1,9 +1,14 @@
 """What options let one choose from, known without the rooms that it is for, which are slow to import."""
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import typer
+
+RECORDING: Final = "Recording and images"
+"""Heading of options in a help, as are the next."""
+
+WORK: Final = "Work"
 
 Pool: TypeAlias = Literal["average", "max", "none", "class_token"]
 Half: TypeAlias = Literal["development", "report", "all"]
@@ -25,22 +30,33 @@ Features: TypeAlias = Annotated[
 ]
 SkipBad: TypeAlias = Annotated[
     bool,
-    typer.Option("--skip-bad", help="Leave out images whose file is damaged, too large or no image."),
+    typer.Option(
+        "--skip-bad", rich_help_panel=RECORDING, help="Leave out images whose file is damaged, too large or no image."
+    ),
 ]
 EngineName: TypeAlias = Annotated[
     Literal["local", "ray"],
-    typer.Option("--engine", help="What computes: this process, or workers of Ray, with the same results."),
+    typer.Option(
+        "--engine", rich_help_panel=WORK, help="What computes: this process, or workers of Ray, with the same results."
+    ),
 ]
 Address: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--address",
+        metavar="NAME",
+        rich_help_panel=WORK,
         help="Cluster of Ray to join, such as node01:6379; by default that of RAY_ADDRESS, or workers on this machine.",
     ),
 ]
 Workers: TypeAlias = Annotated[
     int | None,
-    typer.Option("--workers", help="Number of workers; by default as many as there are processors for."),
+    typer.Option(
+        "--workers",
+        metavar="N",
+        rich_help_panel=WORK,
+        help="Number of workers; by default as many as there are processors for.",
+    ),
 ]
 
 
@@ -57,6 +73,8 @@ MaxPixels: TypeAlias = Annotated[
     int | None,
     typer.Option(
         "--max-pixels",
+        metavar="N",
+        rich_help_panel=RECORDING,
         min=1,
         callback=_allow_pixels,
         help="Number of pixels that an image file may have, 89 million by default.",

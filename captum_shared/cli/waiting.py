@@ -31,10 +31,10 @@ def moving() -> Iterator[None]:
 
 def _refresh(done: threading.Event) -> None:
     while not done.wait(EVERY):
-        if "tqdm" in sys.modules:  # which without a bar nobody needs
-            from tqdm import tqdm
+        if "captum_shared._progress" in sys.modules:  # which without a bar nobody needs
+            from captum_shared._progress import Progress
 
-            with tqdm.get_lock():
-                bars = [bar for bar in getattr(tqdm, "_instances", ()) if not bar.disable]
+            with Progress.get_lock():
+                bars = [bar for bar in getattr(Progress, "_instances", ()) if not bar.disable]
             for bar in bars:
                 bar.refresh()

@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeAlias, final
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
-from tqdm import tqdm
 
 from captum_shared._files import digest_of, file_names, sweep
+from captum_shared._progress import Progress
 from captum_shared._record import ASIDE, put_aside
 from captum_shared._resuming import ResumableFolder
 from captum_shared.encoders.chunks import (
@@ -75,7 +75,7 @@ class StoreWriter:
             ValueError: if an image has changed since its block was done.
         """
         done = [number for number in range(len(self._blocks)) if number < self._gathered and number in self._told]
-        bar = tqdm(done, desc="images checked", unit="block", disable=not progress or not done)
+        bar = Progress(done, desc="images checked", unit="block", disable=not progress or not done)
         whole = {number for number in bar if self._whole(number)}
         return [
             (number, tuple(str(self._files[row]) for row in rows))

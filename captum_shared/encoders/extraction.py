@@ -13,8 +13,8 @@ from jaxtyping import Float32, Float64
 from numpy import ndarray
 from PIL import Image
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from captum_shared._progress import Progress
 from captum_shared.encoders.chunks import chunks_of
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.layers import LayerFeatures
@@ -94,7 +94,7 @@ def image_blocks(
         pin=like.device.type == "cuda",
     )
     total = sum(map(len, blocks))
-    with tqdm(total=total, desc="features", unit="image", disable=not progress, smoothing=0.05) as bar:
+    with Progress(total=total, desc="features", unit="image", disable=not progress, smoothing=0.05) as bar:
         for block in cut:
             yield _block(features, ((batch, next(batches)) for batch in block), like, bar, skip_bad=skip_bad)
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, fx, nn
-from tqdm import tqdm
 
+from captum_shared._progress import Progress
 from captum_shared.encoders.catalogue import layer_outputs
 from captum_shared.encoders.cutting import check_layer
 from captum_shared.encoders.features import LatentFeatures
@@ -120,7 +120,7 @@ class LayerFeatures(nn.Module):
             >>> features.compute(torch.zeros(5, 3, 8, 8), batch_size=2)["1"].shape
             torch.Size([5, 4])
         """
-        batches = tqdm(torch.split(images, batch_size), desc="features of the layers", disable=not progress)
+        batches = Progress(torch.split(images, batch_size), desc="features of the layers", disable=not progress)
         computed = [self(batch) for batch in batches]
         return {layer: torch.cat([features[layer] for features in computed]) for layer in self.layers}
 

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from captum_shared._progress import Progress
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.images import load_images
 
@@ -90,7 +90,7 @@ def latent_features(
         ...     latent_features(features, [f"{folder}/blue.png"])
         tensor([[0.0000, 0.2000, 1.0000]])
     """
-    starts = tqdm(range(0, len(paths), _BATCH), desc="features", unit="batch", disable=not progress)
+    starts = Progress(range(0, len(paths), _BATCH), desc="features", unit="batch", disable=not progress)
     return torch.cat([features(load_inputs(features, paths[start : start + _BATCH])) for start in starts])
 
 

@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float, Float64, Int
 from numpy import ndarray
 from torch import Tensor
-from tqdm import tqdm
 
 from captum_shared._files import digest_of
+from captum_shared._progress import Progress
 from captum_shared._reading import opened
 from captum_shared.encoders.chunks import ChunkedArray, check_chunk, chunk_name
 from captum_shared.encoders.cutting import check_layer
@@ -160,7 +160,7 @@ class FeatureStore:
             ValueError: if an image has changed since, or is not in the store.
         """
         row = {digest: index for index, digest in reversed([*enumerate(self.digests)])}
-        bar = tqdm(paths, desc="images checked", unit="image", disable=not progress)
+        bar = Progress(paths, desc="images checked", unit="image", disable=not progress)
         found = [row.get(self._digest(path), -1) for path in bar]
         strangers = [path for path, index in zip(paths, found, strict=True) if index < 0]
         if strangers:

@@ -10,9 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, final
 
-from tqdm import tqdm
-
 from captum_shared._engine import Engine, LocalEngine
+from captum_shared._progress import Progress
 from captum_shared._resuming import ResumableFolder, digest, versions
 from captum_shared.encoders.bookkeeping import Dtype, StoreWriter
 from captum_shared.encoders.extraction import BLOCK, BlockWork, ImageBlock, image_blocks
@@ -141,7 +140,9 @@ def _computed(
         return
     waiting, done = deque(number for number, _ in todo), {}
     results = engine.map(BlockWork(partial(_itself, features), extraction.skip_bad), todo)
-    with tqdm(total=sum(len(paths) for _, paths in todo), desc="features", unit="image", disable=not progress) as bar:
+    with Progress(
+        total=sum(len(paths) for _, paths in todo), desc="features", unit="image", disable=not progress
+    ) as bar:
         for (number, paths), block in results:
             done[number] = block
             bar.update(len(paths))

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy import ndarray
 from torch import Tensor
-from tqdm import tqdm
 
+from captum_shared._progress import Progress
 from captum_shared._resuming import ResumableFolder, versions
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.features import LatentFeatures
@@ -113,7 +113,7 @@ def _parts(
 ) -> list[Values]:
     """The scores of all pairs, kept batch by batch."""
     parts: list[Values] = []
-    with tqdm(total=extent.pairs * len(compared), desc=task.name, unit="map", disable=not progress) as bar:
+    with Progress(total=extent.pairs * len(compared), desc=task.name, unit="map", disable=not progress) as bar:
         for start in range(0, extent.pairs, _BATCH):
             indices = range(start, min(start + _BATCH, extent.pairs))
             score = partial(_scored, task, compared, indices, extent, bar=bar)
@@ -175,7 +175,7 @@ def run_category_neurons(
     return neurons
 
 
-def _scored(task: Task, chosen: Sequence[Method], indices: range, extent: Extent, *, bar: tqdm) -> Values:
+def _scored(task: Task, chosen: Sequence[Method], indices: range, extent: Extent, *, bar: Progress) -> Values:
     """The scores of some pairs, pair first, and the seconds that their maps took, by method and score."""
     pairs = _known_pairs([task.trial(index) for index in indices], task.similarity)
     counts = {needs: sum(index < n_pairs for index in indices) for needs, n_pairs in asdict(extent).items()}

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Float64
-from tqdm import tqdm
 
+from captum_shared._progress import Progress
 from captum_shared.neurons.arrays import ArrayT, Features, Numbers, same_kind
 from captum_shared.neurons.encoding import Groups, group_labels
 from captum_shared.neurons.fitting import Labels
@@ -75,7 +75,7 @@ def heldout_null_interval(
     folds = judged_folds(len(usable), cv, groups, random_state)
     both, neurons = _with_dealt(usable, groups, random_state)
     dealt = both[:, usable.shape[1] :]
-    shown = tqdm(folds, desc="null interval", unit="fold", disable=not progress)
+    shown = Progress(folds, desc="null interval", unit="fold", disable=not progress)
     chance = mean_within(dealt, predictions(features, dealt, shown, groups, estimator))
     low, high = _interval(*chance, neurons, usable.shape[1])
     return same_kind(low, responses), same_kind(high, responses)
@@ -106,7 +106,7 @@ def heldout_against_chance(
     folds = judged_folds(len(usable), cv, None, random_state)
     both, neurons = _with_dealt(usable, None, random_state)
     n_neurons = usable.shape[1]
-    shown = tqdm(folds, desc="held-out images", unit="fold", disable=not progress)
+    shown = Progress(folds, desc="held-out images", unit="fold", disable=not progress)
     correlations, freedom = mean_within(both, predictions(features, both, shown, None, None))
     low, high = _interval(correlations[n_neurons:], freedom[n_neurons:], neurons, n_neurons)
     return same_kind(correlations[:n_neurons], responses), same_kind(low, responses), same_kind(high, responses)

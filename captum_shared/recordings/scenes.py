@@ -14,9 +14,9 @@ import scipy.io
 from jaxtyping import Float64, Int, Int16, UInt8
 from numpy import ndarray
 from PIL import Image
-from tqdm import tqdm
 
 from captum_shared._files import sweep, write_atomically
+from captum_shared._progress import Progress
 from captum_shared._reading import opened
 from captum_shared.recordings.formats.hdf5_checks import checked_dataset
 from captum_shared.recordings.formats.presentations import Presentations
@@ -254,7 +254,7 @@ def _written(folder: Path, shown: Int[ndarray, " trial"], images: Path) -> tuple
         stored = file_in(folder, _STIMULI, _SOURCE)
         images.mkdir(parents=True, exist_ok=True)
         sweep(images)
-        for first in tqdm(range(0, len(missing), _AT_ONCE), desc="writing images", disable=None):
+        for first in Progress(range(0, len(missing), _AT_ONCE), desc="writing images", disable=None):
             some = missing[first : first + _AT_ONCE]
             for number, pixels in zip(some, read_hdf5_apart(stored, partial(_pixels, some)), strict=True):
                 with write_atomically(files[number]) as temporary:

@@ -11,9 +11,9 @@ from typing import TypeVar, final
 import numpy as np
 from numpy import ndarray
 from PIL import Image
-from tqdm import tqdm
 
 from captum_shared._engine import Engine
+from captum_shared._progress import Progress
 from captum_shared._resuming import ResumableFolder
 from captum_shared.encoders.extraction import BLOCK
 from captum_shared.images import load_image
@@ -34,7 +34,7 @@ def kept_parts(
     build: Callable[[], Callable[[Task], Arrays]],
     tasks: Mapping[str, Task],
     *,
-    bar: tqdm[None],
+    bar: Progress,
 ) -> Iterator[tuple[str, Arrays]]:
     """Do pieces of work that are not done, and keep each as soon as it is.
 
@@ -82,7 +82,7 @@ def readable(recording: Recording, engine: Engine, *, progress: bool) -> tuple[R
     """
     faults: dict[int, str] = {}
     blocks = _blocks(recording.paths or ())
-    with tqdm(total=len(blocks), desc="images read", unit="block", disable=not progress) as bar:
+    with Progress(total=len(blocks), desc="images read", unit="block", disable=not progress) as bar:
         for (number, _), own in engine.map(Reading(), blocks):
             faults |= {number * BLOCK + index: fault for index, fault in own.items()}
             bar.update()

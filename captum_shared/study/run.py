@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy import ndarray
-from tqdm import tqdm
 
 from captum_shared._engine import Engine, LocalEngine
+from captum_shared._progress import Progress
 from captum_shared._resuming import ResumableFolder, versions
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.layers import LayerFeatures
@@ -103,9 +103,9 @@ def run_study(
         [('strong', 'object', 'body'), ('weak', 'object', 'body')]
     """
     engine = engine or LocalEngine()
-    _check(recording, settings)
+    check_recording(recording, settings)
     recording, skipped = readable(recording, engine, progress=progress) if skip_bad else (recording, ())
-    _check(recording, settings)
+    check_recording(recording, settings)
     described = description(recording, features, settings, model=model, pairs_of=pairs_of)
     if store is not None and store.dtype != np.float32:
         described["features"] = str(store.dtype)
@@ -138,7 +138,7 @@ def _explained(
     progress: bool,
 ) -> tuple[NeuronResult, ...]:
     """Judge all neurons, and explain their pairs, or those of another study; what comes of each is kept."""
-    with tqdm(total=1, desc="correlations", bar_format="{desc}: {elapsed}", disable=not progress):
+    with Progress(total=1, desc="correlations", bar_format="{desc}: {elapsed}", disable=not progress):
         neurons = experiment.neurons(folder.once("numbers", experiment.numbers))
     same = {} if pairs_of is None else {neuron.name: neuron for neuron in pairs_of.explained}
     tasks = {
@@ -146,7 +146,7 @@ def _explained(
         for index, neuron in enumerate(neurons)
         if experiment.explains(neuron) and (pairs_of is None or neuron.name in same)
     }
-    bar = tqdm(total=len(tasks), desc="maps", unit="neuron", disable=not progress)
+    bar = Progress(total=len(tasks), desc="maps", unit="neuron", disable=not progress)
     parts = kept_parts(folder, engine, Explaining(experiment, same), tasks, bar=bar)
     pairs = {tasks[part]: pairs_in(arrays) for part, arrays in parts}
     return tuple(replace(neuron, pairs=pairs.get(neuron.name, ())) for neuron in neurons)
@@ -216,7 +216,16 @@ def _prepared(
     return Experiment(recording, features, latent, settings, LinearReadout.load(file))
 
 
-def _check(recording: Recording, settings: StudySettings) -> None:
+def check_recording(recording: Recording, settings: StudySettings) -> None:
+    """Refuse a recording that a study cannot be made of.
+
+    Args:
+        recording: responses and image files.
+        settings: of the study.
+
+    Raises:
+        ValueError: if there are too few images of the preferred category or of others, or no image files.
+    """
     inside = int(recording.in_category(settings.preferred).sum())
     outside = recording.n_images - inside
     if outside < 3:

@@ -14,9 +14,9 @@ from jaxtyping import Float, UInt8
 from safetensors.torch import save
 from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from captum_shared._files import write_atomically
+from captum_shared._progress import Progress
 from captum_shared.encoders.embedded import embedded_network
 from captum_shared.synthetic.stimuli import CATEGORIES, PARTS, Stimulus, draw_stimuli
 
@@ -98,7 +98,7 @@ def train(
         steps = epochs * -(-len(pixels) // _BATCH)
         optimiser = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=learning_rate, total_steps=steps + 1)
-        batches = tqdm(_batches(pixels, labels, epochs=epochs), total=steps, desc="training", disable=not progress)
+        batches = Progress(_batches(pixels, labels, epochs=epochs), total=steps, desc="training", disable=not progress)
         for batch, present in batches:
             loss = nn.functional.binary_cross_entropy_with_logits(network(batch), present)
             optimiser.zero_grad()
@@ -137,8 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     fresh = [s for c in CATEGORIES for s in draw_stimuli(c, chosen.held_out // 2, seed=_HELD_OUT + chosen.seed)]
     precisions = average_precisions(network, fresh)
     for part, precision in precisions.items():
-        tqdm.write(f"{part:>8} {precision:.3f}")
-    tqdm.write(f"{'mean':>8} {np.mean(list(precisions.values())):.4f}")
+        Progress.write(f"{part:>8} {precision:.3f}")
+    Progress.write(f"{'mean':>8} {np.mean(list(precisions.values())):.4f}")
     with write_atomically(chosen.output) as temporary:
         temporary.write_bytes(save(network.state_dict(), _metadata(chosen, precisions)))
 

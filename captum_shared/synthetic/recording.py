@@ -14,10 +14,10 @@ import pandas as pd
 from jaxtyping import Float64, Int
 from numpy import ndarray
 from PIL import Image
-from tqdm import tqdm
 
 from captum_shared._files import check_place
 from captum_shared._occupied import occupied
+from captum_shared._progress import Progress
 from captum_shared._resuming import digest
 from captum_shared.recordings.formats.contents import WINDOW
 from captum_shared.recordings.formats.presentations import Presentations
@@ -114,7 +114,7 @@ def _scratch_beside(output: Path) -> Iterator[Path]:
 
 def _write_stimuli(world: SimulatedWorld, folder: Path, progress: bool) -> None:
     (folder / "images").mkdir(parents=True)
-    shown = tqdm(world.filenames, desc="writing images", disable=not progress)
+    shown = Progress(world.filenames, desc="writing images", disable=not progress)
     for filename, stimulus in zip(shown, world.stimuli.values(), strict=True):
         pixels = (255 * stimulus.image).round().byte().permute(1, 2, 0).numpy()
         Image.fromarray(pixels).save(folder / filename)

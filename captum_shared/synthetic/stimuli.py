@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
-from tqdm import tqdm
 
+from captum_shared._progress import Progress
 from captum_shared.synthetic.parts import PARTS, PartShape, check_part
 from captum_shared.synthetic.placement import Layer, Placement, rasterise
 from captum_shared.synthetic.sketches import CATEGORIES, assemble, check_category
@@ -109,7 +109,7 @@ def draw_stimuli(category: str, n: int, *, seed: int, size: int = 112, progress:
     if seed < 0:
         raise ValueError(f"Expected a seed of at least 0, got {seed}. Use a non-negative integer.")
     streams = ([seed, CATEGORIES.index(category), index] for index in range(n))
-    shown = tqdm(streams, total=n, desc=f"drawing {category}s", disable=not progress)
+    shown = Progress(streams, total=n, desc=f"drawing {category}s", disable=not progress)
     return [draw_stimulus(category, np.random.default_rng(stream), size=size) for stream in shown]
 
 

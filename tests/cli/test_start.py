@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from tqdm import tqdm
 
+from captum_shared._progress import Progress
 from captum_shared.cli import choices, waiting
 from captum_shared.encoders.pooling import Pool
 from captum_shared.evaluation.tasks.grid import Half
@@ -20,7 +20,21 @@ from captum_shared.figures.study import FigureFormat
 SLOW = ("torch", "matplotlib", "captum", "sklearn", "scipy", "torchvision")
 COMMANDS = (
     [],
-    *([name] for name in ("explain", "study", "features", "simulate", "demo", "layers", "methods", "benchmark")),
+    *(
+        [name]
+        for name in (
+            "explain",
+            "study",
+            "features",
+            "report",
+            "simulate",
+            "demo",
+            "init",
+            "layers",
+            "methods",
+            "benchmark",
+        )
+    ),
     *(["benchmark", name] for name in ("parts", "grid", "neurons")),
 )
 
@@ -71,7 +85,8 @@ def test_a_command_that_is_stopped_while_it_imports_says_so(number: signal.Signa
 def test_a_bar_moves_while_one_step_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "EVERY", 0.05)
     drawn = io.StringIO()
-    with waiting.moving(), tqdm(total=1, file=drawn):
+    monkeypatch.setattr(drawn, "isatty", lambda: True)
+    with waiting.moving(), Progress(total=1, file=drawn):
         before = len(drawn.getvalue())
         time.sleep(0.5)
         assert drawn.getvalue()[before:].count("0/1") >= 3

@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float, Float64
 from numpy import ndarray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
-from tqdm import tqdm
 
+from captum_shared._progress import Progress
 from captum_shared.attr.pairs import Pair
 from captum_shared.attr.references import ReferenceBank
 from captum_shared.attr.similarity import NeuronSimilarity
@@ -195,7 +195,7 @@ def category_neurons(
         latent[torch.from_numpy(rest)],
         NeuronSimilarity(features, readout),
     )
-    neurons = tqdm(range(len(categories)), desc="neurons", disable=not progress)
+    neurons = Progress(range(len(categories)), desc="neurons", disable=not progress)
     return [_explained(half, neuron, chosen, directory) for neuron in neurons]
 
 
