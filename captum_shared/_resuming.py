@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, final
 
 import numpy as np
@@ -79,10 +78,7 @@ class ResumableFolder:
             NotADirectoryError: if there is a file at ``path``.
             ValueError: if the folder holds other work or other files, or this work and ``resume`` is not set.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise NotADirectoryError(
-                f"Expected a folder for the {self._work}, got the file {self.path}: choose another."
-            )
+        self._check_is_folder()
         with ExitStack() as held:
             held.enter_context(occupied(self.path))
             self._record = Record(self.path)
@@ -99,11 +95,19 @@ class ResumableFolder:
             self._held = held.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Let others have the folder."""
         self._held.close()
+
+    def look(self) -> str:
+        """Tell whether nothing of the work is there, or it is begun or finished, without a change to the folder."""
+        self._check_is_folder()
+        self._record = Record(self.path)
+        if self.path.exists():
+            self._check()
+        if self.holds(*self._files, self._result):
+            return "finished"
+        return "begun" if self._record.description or self._of_result() else "nothing"
 
     def once(self, name: str, compute: Callable[[], Mapping[str, ndarray]]) -> dict[str, ndarray]:
         """Return arrays that are computed once and kept.
@@ -115,14 +119,13 @@ class ResumableFolder:
         Returns:
             The arrays by name.
         """
-        kept = self.kept(name)
-        if kept is None:
-            content = io.BytesIO()
-            np.savez(content, **compute())  # type: ignore[arg-type]
-            with write_atomically(self._progress / f"{name}.{_digest(content.getvalue())}.npz") as file:
-                file.write_bytes(content.getvalue())
-            kept = _arrays(content.getvalue())
-        return kept
+        if (kept := self.kept(name)) is not None:
+            return kept
+        content = io.BytesIO()
+        np.savez(content, **compute())  # type: ignore[arg-type]
+        with write_atomically(self._progress / f"{name}.{_digest(content.getvalue())}.npz") as file:
+            file.write_bytes(content.getvalue())
+        return _arrays(content.getvalue())
 
     def kept(self, name: str) -> dict[str, ndarray] | None:
         """Return a part of the work, if it is done and whole.
@@ -209,6 +212,11 @@ class ResumableFolder:
         """Clear away what was kept on the way."""
         shutil.rmtree(self._progress, ignore_errors=True)
 
+    def _check_is_folder(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            message = f"Expected a folder for the {self._work}, got the file {self.path}: choose another."
+            raise NotADirectoryError(message)
+
     def _check(self) -> None:
         held = self._record.description or self._of_result()
         if held is None:
@@ -253,10 +261,9 @@ class ResumableFolder:
         """The description of the finished work that the folder holds; None if there is none."""
         try:
             content = json.loads((self.path / self._result).read_text(encoding="utf-8"))
-            held: dict[str, Any] = {**content["settings"], **content["versions"]}
+            return {**content["settings"], **content["versions"]}
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return held
 
 
 def _digest(content: bytes) -> str:
@@ -289,7 +296,7 @@ def digest(parts: Iterable[bytes]) -> str:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Return the versions of the packages that work is computed with, to be part of its description.
+    """Return the versions of packages, to be part of a description.
 
     Args:
         packages: their names.

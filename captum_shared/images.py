@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,9 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms import v2
 
+from captum_shared._image_files import FORMATS, check_size, opened_image
 from captum_shared._progress import Progress
-from captum_shared._reading import opened
 
-MOST_ELONGATED = 50
-"""How many times longer than the other a side of an image may be: its shorter side is what an encoder resizes."""
-
-_REPLACE = "Replace it, or leave it out."
-_TOO_LARGE = (
-    "Expected an image of at most {:,} pixels, got more ({}): make it smaller, or allow more with --max-pixels "
-    "(captum_shared.images.set_max_pixels)."
-)
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # Pillow would run Ghostscript for others
 _EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
@@ -40,7 +30,7 @@ def load_image(path: str | os.PathLike[str]) -> Image.Image:
     Args:
         path: a BMP, GIF, JPEG, PNG, PPM or PGM, TIFF or WebP file, whatever its extension, with 8 bits per channel or
             16-bit grey. It may have as many pixels as ``PIL.Image.MAX_IMAGE_PIXELS`` says (89 million, unless changed),
-            and a side that is at most :data:`MOST_ELONGATED` times the other; both are told before it is decoded.
+            and a side that is at most 50 times the other; both are told before it is decoded.
 
     Returns:
         The image, in mode ``"RGB"``, 0 to 255.
@@ -56,19 +46,13 @@ def load_image(path: str | os.PathLike[str]) -> Image.Image:
         ...     load_image(folder + "/transparent.png").getpixel((0, 0))
         (255, 255, 255)
     """
-    if not Path(path).exists():
-        raise FileNotFoundError(f"Expected an image file, got no file at {path}: check the path.")
-    with opened(path, "image file", _REPLACE), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(path, formats=_FORMATS) as file:
-                _check_size(*file.size)
-                file.verify()  # the checksums of PNG, which decoding leaves out; the file has to be opened anew then
-            with Image.open(path, formats=_FORMATS) as file:
-                file.load()
-                return _as_rgb(ImageOps.exif_transpose(file))
-        except Image.DecompressionBombError as error:  # of more than twice as many as there may be
-            raise ValueError(_TOO_LARGE.format(Image.MAX_IMAGE_PIXELS, path)) from error
+    with opened_image(path):
+        with Image.open(path, formats=FORMATS) as file:
+            check_size(*file.size)
+            file.verify()  # the checksums of PNG, which decoding leaves out; the file has to be opened anew then
+        with Image.open(path, formats=FORMATS) as file:
+            file.load()
+            return _as_rgb(ImageOps.exif_transpose(file))
 
 
 def set_max_pixels(number: int) -> int:
@@ -270,16 +254,6 @@ def rgb_preprocess(size: int) -> Callable[[Image.Image], Tensor]:
     steps = [v2.Resize(size, antialias=True), v2.CenterCrop(size), v2.PILToTensor()]
     preprocess: Callable[[Image.Image], Tensor] = v2.Compose([*steps, v2.ToDtype(torch.float32, scale=True)])
     return preprocess
-
-
-def _check_size(width: int, height: int) -> None:
-    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
-        raise ValueError(_TOO_LARGE.format(Image.MAX_IMAGE_PIXELS, f"{width} x {height}"))
-    if max(width, height) > MOST_ELONGATED * min(width, height):
-        raise ValueError(
-            f"Expected an image with a side at most {MOST_ELONGATED} times the other, got {width} x {height} pixels: "
-            "crop it, or leave it out."
-        )
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

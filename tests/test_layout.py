@@ -33,18 +33,8 @@ ROOMS = {  # what each room may import from, besides itself; docs/architecture.m
 ROOMS["figures"] = (*ROOMS,)
 ROOMS["report"] = (*ROOMS,)
 ROOMS["cli"] = (*ROOMS,)
-GROUND = (
-    "images",
-    "_cluster",
-    "_engine",
-    "_files",
-    "_occupied",
-    "_progress",
-    "_ray",
-    "_reading",
-    "_record",
-    "_resuming",
-)
+_FILES = ("_files", "_image_files", "_occupied", "_progress", "_reading", "_record", "_resuming")
+GROUND = ("images", "_cluster", "_engine", "_ray", *_FILES)
 LONGEST = 320
 
 

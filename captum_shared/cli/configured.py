@@ -122,7 +122,7 @@ def _file_if_any(name: str, folder: Path) -> str:
     return str(file) if file.exists() else name
 
 
-def _configure(context: typer.Context, file: Path | None) -> Path | None:
+def _configure(context: Any, file: Path | None) -> Path | None:
     """Take what a file has for what is not on the command line."""
     if file is not None:
         context.default_map = settings_in(file, context.command)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from typer.main import get_command
 
 from captum_shared._files import check_outputs, write_atomically
 from captum_shared.cli.app import app, told
@@ -58,7 +59,6 @@ _ROWS: Final = (("body_01", "bodies/01.png", "body"), ("object_01", "objects/01.
 )
 @told
 def init(
-    context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write to.")] = Path(),
     images: Annotated[
         Path | None,
@@ -77,8 +77,8 @@ def init(
     if images is not None:
         examples["images"] = _seen_from(images, folder)
         examples["preferred"] = next(filter(None, categories), _EXAMPLES["preferred"])
-    parent: Any = context.parent
-    text = settings_text(parent.command.commands["study"], examples)
+    whole: Any = get_command(app)
+    text = settings_text(whole.commands["study"], examples)
     StimulusTable(table, identifiers, filenames, categories).write()
     with write_atomically(settings) as file:
         file.write_text(text, encoding="utf-8")

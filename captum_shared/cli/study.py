@@ -16,6 +16,7 @@ from captum_shared.cli.study_options import (
     AllowOutside,
     Behaviour,
     ByRow,
+    Check,
     Device,
     Dissimilar,
     DriverFraction,
@@ -60,6 +61,7 @@ def study(
     layer: Layers,
     output: Output,
     config: Config = None,
+    check: Check = False,
     weights: Weights = None,
     pool: Pooling = "average",
     stimuli: Stimuli = None,
@@ -93,14 +95,20 @@ def study(
     """Explain a recording: which objects drive each neuron, what they resemble for it, and where."""
     options = locals()
     asked = asked_for(options)
-    del options["config"]
-    check_place(output)
-    if resume and not follow_links and _told_again(output, asked):  # what links lead to may have changed
+    del options["config"], options["check"]
+    if not check:
+        check_place(output)
+    if resume and not check and not follow_links and _told_again(output, asked):  # what links lead to may have changed
         return
+    from captum_shared.cli.checked import print_check
     from captum_shared.cli.prepared import StudyOptions, prepared
     from captum_shared.cli.studied import run
 
-    run(prepared(StudyOptions(**options)), asked)
+    ready = prepared(StudyOptions(**options))
+    if check:
+        print_check(ready)
+    else:
+        run(ready, asked)
 
 
 def _told_again(output: Path, asked: dict[str, Any]) -> bool:

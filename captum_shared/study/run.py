@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -107,15 +107,8 @@ def run_study(
     recording, skipped = readable(recording, engine, progress=progress) if skip_bad else (recording, ())
     check_recording(recording, settings)
     described = description(recording, features, settings, model=model, pairs_of=pairs_of)
-    if store is not None and store.dtype != np.float32:
-        described["features"] = str(store.dtype)
-    if behaviour is not None:
-        described["behaviour"] = behaviour.digest
-    if skipped:
-        described["skipped"] = list(skipped)
-    with ResumableFolder(
-        output, {**described, **versions(*PACKAGES)}, result=STUDY, files=(READOUT, MAPS), work="study", resume=resume
-    ) as folder:
+    described |= further_description(store, behaviour, skipped)
+    with folder_of(output, described, resume=resume) as folder:
         if not folder.finished:
             latents = Latents.of(
                 features, recording.paths or (), store, folder=folder, engine=engine, progress=progress
@@ -127,6 +120,44 @@ def run_study(
                 _write(folder, experiment, described, neurons=neurons, layers=layers, behaviour=behaviour)
             folder.clear()
     return StudyResult.load(folder.path)
+
+
+def folder_of(output: str | Path, described: Mapping[str, Any], *, resume: bool) -> ResumableFolder:
+    """The folder of a study.
+
+    Args:
+        output: where it is.
+        described: what the study is.
+        resume: whether to go on with the study in it.
+
+    Returns:
+        The folder, yet to be entered.
+    """
+    description = {**described, **versions(*PACKAGES)}
+    return ResumableFolder(output, description, result=STUDY, files=(READOUT, MAPS), work="study", resume=resume)
+
+
+def further_description(
+    store: FeatureStore | None, behaviour: BehaviourTable | None, skipped: Sequence[str]
+) -> dict[str, Any]:
+    """Describe what else a study goes by, besides :func:`~captum_shared.study.settings.description`.
+
+    Args:
+        store: of the features of its images.
+        behaviour: a behavioural measure.
+        skipped: identifiers of the images that are left out.
+
+    Returns:
+        Names and values, ready for JSON.
+    """
+    described: dict[str, Any] = {}
+    if store is not None and store.dtype != np.float32:
+        described["features"] = str(store.dtype)
+    if behaviour is not None:
+        described["behaviour"] = behaviour.digest
+    if skipped:
+        described["skipped"] = list(skipped)
+    return described
 
 
 def _explained(
