@@ -241,7 +241,8 @@ def test_load_images_keeps_the_dtype_and_order(tmp_path):
     assert batch[:, 0, 0, 0].tolist() == [2, 0, 1]
 
 
-def test_progress_bar(tmp_path, capsys):
+def test_progress_bar(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("captum_shared._progress.EVERY", 0.0)
     paths = [str(write(tmp_path / "a.png", (2, 1), RED))] * 3
     load_images(paths, functional.to_tensor)
     assert capsys.readouterr().err == ""

@@ -151,7 +151,7 @@ def _duration(seconds: float) -> str:
     """Time as people say it.
 
     Example:
-        >>> _duration(4.2), _duration(130), _duration(9000)
+        >>> _duration(4.2), _duration(130.0), _duration(9000.0)
         ('4 s', '2 min', '2.5 h')
     """
     if seconds < 100:

@@ -4,6 +4,7 @@ from .correlation import common_pairs, foreground, map_correlation
 from .evidence import PairEvidence, RankedReference, Responses
 from .grouping import likeness
 from .pair import PairExplanation, explain_pair
+from .plan import StudyCost, StudyPlan, cost_of_study, plan_study
 from .rank_tests import Relation
 from .result import NeuronResult, PairResult, StudyResult
 from .run import run_study
@@ -21,14 +22,18 @@ __all__ = [
     "RankedReference",
     "Relation",
     "Responses",
+    "StudyCost",
+    "StudyPlan",
     "StudyResult",
     "StudySettings",
     "common_pairs",
+    "cost_of_study",
     "equally_noisy",
     "explain_pair",
     "foreground",
     "likeness",
     "map_correlation",
+    "plan_study",
     "profile_correlations",
     "run_study",
 ]
