@@ -158,8 +158,9 @@ def test_an_empty_bank_and_impossible_searches_are_told(images: Tensor, weight: 
 
 
 def test_a_bar_is_shown_only_where_it_is_asked_for(
-    images: Tensor, weight: Tensor, capsys: pytest.CaptureFixture[str]
+    images: Tensor, weight: Tensor, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("captum_shared._progress.EVERY", 0.0)
     bank_of(images, weight).search(images[:2], target=0)
     assert capsys.readouterr().err == ""
     bank_of(images, weight, progress=True).search(images[:2], target=0)

@@ -84,7 +84,8 @@ def test_batches_are_the_whole_and_leave_no_trace() -> None:
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_progress_is_shown_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_shown_on_request(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("captum_shared._progress.EVERY", 0.0)
     features = LayerFeatures(small_net(), ["features"])
     features.compute(seeded(1, 2, 3, 10, 10))
     assert capsys.readouterr().err == ""
