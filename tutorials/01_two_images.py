@@ -21,6 +21,8 @@
 
 # %%
 # %matplotlib inline
+# %config InlineBackend.figure_formats = ["jpeg"]
+# %config InlineBackend.print_figure_kwargs = {"bbox_inches": "tight", "dpi": 130, "pil_kwargs": {"quality": 85}}
 from dataclasses import replace
 
 import numpy as np
@@ -89,6 +91,14 @@ ooc_correlation = correlation(readout(features(objects)), artefact_responses)
 print("correlation with the responses to artefacts:", np.round(ooc_correlation, 2))
 
 # %% [markdown]
+# With photographs of your own and the weights of ImageNet only the images and the network change:
+#
+# ```python
+# features = LatentFeatures.from_torchvision("resnet50", weights="DEFAULT", layer="layer4")
+# images = load_images(image_folder("bodies")[0], features.preprocess)    # captum_shared.images
+# objects = load_images(image_folder("objects")[0], features.preprocess)
+# ```
+#
 # ## The pair
 #
 # The artefact that drives the fifth neuron most, and its reference: the creature with the highest neuron-specific similarity
@@ -164,7 +174,7 @@ components_figure((artefact.image, creature.image), components(similarity, pair,
 # %%
 h = similarity.shared_weights(*pair, target=target)
 integrated, delta = ParallelSharedAttribution(similarity, "integrated_gradients").attribute(
-    pair, target=target, baselines=0.5, n_steps=200, return_convergence_delta=True
+    pair, target=target, baselines=0.5, n_steps=100, return_convergence_delta=True
 )
 print(f"sum of the shared weights: {float(h.sum()):.3f}, of the ten largest: {float(h.topk(10).values.sum()):.3f}")
 

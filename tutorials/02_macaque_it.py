@@ -20,6 +20,8 @@
 
 # %%
 # %matplotlib inline
+# %config InlineBackend.figure_formats = ["jpeg"]
+# %config InlineBackend.print_figure_kwargs = {"bbox_inches": "tight", "dpi": 130, "pil_kwargs": {"quality": 85}}
 import os
 from pathlib import Path
 
