@@ -347,8 +347,8 @@ print("methods:", ", ".join(archive["methods"].tolist()), "| sides:", ", ".join(
 #    interval `ooc_null_interval`, both in sight of their ceilings.
 # 3. **Is anything shared?** Read `agreement` before you look at the map.
 # 4. **Was the reference better than the next best?** If the second reference is as similar, its map is as good an explanation.
-# 5. **Is the map more than chance?** The study replaces the image by others that do not drive the neuron, and asks how many of them
-#    have a map as strong. With 19 of them `p` cannot be below 0.05.
+# 5. **Is the map more than chance?** The study puts 19 other images that hardly drive the neuron in the place of the reference, and of
+#    the image, and asks how many of them give a map as strong: `p` is at best 1 of 20.
 # 6. **Do two methods, or two layers, say the same?** Run the study with a second `model` or `layer`.
 #
 # The first five for all strong pairs. `evidence` is what the study keeps of each pair besides its maps:
@@ -401,12 +401,14 @@ right.drop(columns=["neuron", "image"]).mean().round(2)
 # %%
 judged = right.merge(checks, on=["neuron", "image"])
 stands = judged["predicted"] & (judged["p"] <= 0.05)
-print(
-    f"mass on the shared parts of {stands.sum()} maps that pass the checks: {judged['recommended'][stands].mean():.2f},"
-)
-print(f"of {(~stands).sum()} that do not: {judged['recommended'][~stands].mean():.2f}")
+print(f"recommended mass of the {stands.sum()} maps that pass the checks: {judged['recommended'][stands].mean():.2f},")
+print(f"of the {(~stands).sum()} that do not: {judged['recommended'][~stands].mean():.2f}")
 
 # %% [markdown]
+# Be careful with what that says. A map that does not pass can lie in the right place: in this world all creatures are made of the same
+# few parts, so that many images give a map as strong. The checks tell what *can be concluded* from one pair, and on photographs, where
+# nobody outlines the truth, that is all there is.
+#
 # ## What this tutorial claims
 
 # %%
