@@ -11,7 +11,7 @@
 # %% [markdown]
 # # In a Captum workflow: what drops in, and what to watch
 #
-# You know [Captum](https://captum.ai), and have its tools in your fingers: `NoiseTunnel`, `infidelity`, layer methods,
+# You know [Captum](https://captum.ai) and its tools: `NoiseTunnel`, `infidelity`, layer methods,
 # ablation, the visualizer. All of them work with this package as they are, since `NeuronSimilarity` is an ordinary module of
 # two inputs, and each of our methods an ordinary `Attribution`. This tutorial goes through them, and shows two places where
 # habits go wrong without a word: an encoder that is called twice, and a metric that is taken against the wrong function.
@@ -57,7 +57,7 @@ from captum_shared.evaluation import positive_mass
 from captum_shared.figures import Panel, absolute_scale, density, draw_overlay, pair_figure
 from captum_shared.synthetic import category_selective_neurons, draw_stimuli, record
 
-warnings.filterwarnings("ignore", module="captum")  # which tells of every hook that it sets
+warnings.filterwarnings("ignore", module=r"captum\.")  # which tells of every hook that it sets
 
 # %% [markdown]
 # ## A similarity, and twelve pairs
@@ -201,7 +201,14 @@ one_pair = {name: [side[[k]] for side in each] for name, each in shown.items()}
 pair_figure(*panels_of(one_pair, kinds), shared={"recommended": float(maps[0].sum())})
 
 # %% [markdown]
-# Smoother is not righter. What is averaged away is the noise of gradients, and what remains still answers the paper's question:
+# Smoother is not righter:
+
+# %%
+mass_of_smooth = mass(smooth, "gradient", shared)
+print(f"mass on the shared parts: {float(mass_of_paper.mean()):.2f} plain, {float(mass_of_smooth.mean()):.2f} smoothed")
+
+# %% [markdown]
+# What is averaged away is the noise of gradients. What remains answers the same question as before, about the two images as wholes.
 #
 # ## Metrics: against which function?
 #
@@ -254,8 +261,8 @@ axes.set_yticklabels([f"{name},\nagainst the {function}" for name, function in r
 figure
 
 # %% [markdown]
-# Each is explained by its own gradient, and the other way round a map is often worse than none. Neither is wrong: they answer
-# different questions. (Perturbations are small here, since gradients promise nothing about large ones.)
+# Each function is explained by its own gradient; by that of the other hardly, or worse than by no map at all. Neither map is wrong:
+# they answer different questions. (Perturbations are small here, since gradients promise nothing about large ones.)
 #
 # `sensitivity_max` takes `method.attribute` and tells by how much, relative to their size, the maps change at most if the pair
 # is moved a little:
@@ -438,8 +445,9 @@ figure
 #
 # ## Many neurons at once
 #
-# A recording has hundreds of neurons, and the forward pass of a pair is the same for all. `attribute_neurons` runs it once. Here
-# is one pair for all twelve neurons, on the absolute scale of the recommended method: 1 % of the image can be told from nothing.
+# A recording has hundreds of neurons, and the forward pass of a pair is the same for all. `attribute_neurons` runs it once, and
+# `reduce` keeps of each neuron's maps what you need. Here is one artefact for all twelve neurons, each with the parts that drive it,
+# on the absolute scale of the recommended method, so that they compare:
 
 # %%
 passes = []
@@ -466,6 +474,7 @@ assert float(mass_of_recommended.mean()) > 1.5 * float(mass_of_paper.mean()) > 1
 # NoiseTunnel makes maps of noisy copies more alike; the recommended ones are so by themselves, and less sensitive
 assert alike + 0.03 < alike_smooth
 assert alike_smooth < alike_recommended
+assert abs(float((mass_of_smooth - mass_of_paper).mean())) < 0.05
 assert sensitivities["recommended"].median() < 0.5 * sensitivities["paper"].median()
 
 # the paper's maps explain the projection, and do not explain the similarity; of the gradient it is the other way round
