@@ -54,7 +54,8 @@ def recording(folder: Path, made: Sequence[tuple[str, str]], *, neurons: int, se
     preferred = set(names[::2])
     drivers = [rng.choice(names, 3, replace=False) for _ in range(neurons)]
     rates = [[_BASELINE + _GAIN * (category in own) for own in drivers] for _, category in made]
-    np.savez(folder / f"{neurons}.npz", responses=rng.poisson(np.array(rates) * 3.2) / 3.2)
+    identifiers = [name[:-4] for name, _ in made]
+    np.savez(folder / f"{neurons}.npz", responses=rng.poisson(np.array(rates) * 3.2) / 3.2, stimulus_id=identifiers)
     rows = [f"{name[:-4]},{name},{PREFERRED if category in preferred else category}" for name, category in made]
     (folder / "stimuli.csv").write_text("\n".join(["stimulus_id,filename,category", *rows]) + "\n", encoding="utf-8")
     return folder / f"{neurons}.npz"

@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from families import FAMILIES
+from PIL import Image
+from torch import nn
 from toy_experiment import N_BODIES, SETTINGS, blobs, contents, encoder, network, study
 from toys import Randomised
 
@@ -161,22 +164,57 @@ def test_the_correspondence_is_computed_once_for_maps_and_evidence(
     assert len(calls) == len(result.explained)  # whose pairs are one batch
 
 
-@pytest.mark.parametrize("pool", ["max", "average"])
+def resized(height: int, width: int) -> Callable[[Image.Image], torch.Tensor]:
+    return lambda image: rgb_preprocess(width)(image)[:, :height]
+
+
+@pytest.mark.parametrize("name", ["vit", "timm, registers"])
+def test_images_may_be_tokens_and_wider_than_high(recording: Recording, tmp_path: Path, name: str) -> None:
+    family = FAMILIES[name]
+    features = LatentFeatures(family.network().float(), family.layer)
+    features.preprocess = resized(*family.size)
+    result = study(recording, tmp_path / "out", QUICK, features)
+    for neuron in result.neurons:
+        for pair, evidence in zip(neuron.pairs, result.evidence(neuron.name) or (), strict=True):
+            assert evidence.correspondence.shape == (*family.grid, *family.grid)
+            assert evidence.components.shape[1:] == (2, *family.grid)
+            assert evidence.correspondence.sum() == pytest.approx(pair.agreement, rel=1e-4, abs=1e-9)
+            for side, kept in (((2, 3), 0), ((0, 1), 1)):
+                total = evidence.components[:, kept].sum(0)
+                np.testing.assert_allclose(evidence.correspondence.sum(side), total, rtol=1e-2, atol=1e-6)
+
+
+@pytest.mark.parametrize("which", ["max", "class token", "flat"])
 def test_without_positions_that_are_averaged_there_is_no_evidence(
-    recording: Recording, tmp_path: Path, pool: str
+    recording: Recording, tmp_path: Path, which: str
 ) -> None:
-    flat = torch.nn.Sequential(*network(), torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten())
-    features = LatentFeatures(
-        Randomised(0)(network).float() if pool == "max" else flat, "3" if pool == "max" else "5", pool=pool
-    )
-    features.preprocess = rgb_preprocess(16)
-    settings = dataclasses.replace(SETTINGS, methods=("paper",))
-    result = study(recording, tmp_path / "out", settings, features)
+    flat = nn.Sequential(*network(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    vit = FAMILIES["vit"]
+    features = {
+        "max": lambda: LatentFeatures(Randomised(0)(network).float(), "3", pool="max"),
+        "class token": lambda: LatentFeatures(vit.network().float(), vit.layer, pool="class_token"),
+        "flat": lambda: LatentFeatures(flat, "5"),
+    }[which]()
+    features.preprocess = rgb_preprocess(32 if which == "class token" else 16)
+    result = study(recording, tmp_path / "out", dataclasses.replace(SETTINGS, methods=("paper",)), features)
     assert result.evidence(result.neurons[0].name) is None
     assert len(result.neurons[0].pairs[0].references) == 3  # all drivers
     assert result.responses is not None
     with pytest.raises(ValueError, match="Expected evidence of 'E'"):
         result.evidence("E")
+
+
+def test_pairs_of_another_study_have_evidence_of_their_own(recording: Recording, tmp_path: Path) -> None:
+    first = study(recording, tmp_path / "first", QUICK)
+    second = study(recording, tmp_path / "second", QUICK, encoder(1), pairs_of=first)
+    for neuron, same in zip(second.neurons, first.neurons, strict=True):
+        for pair, other, evidence in zip(neuron.pairs, same.pairs, second.evidence(neuron.name) or (), strict=True):
+            assert evidence.correspondence.sum() == pytest.approx(pair.agreement, rel=1e-5)
+            assert {each.name for each in pair.references} == {each.name for each in other.references}  # all drivers
+            ranked = [each.similarity for each in pair.references]
+            assert ranked == sorted(ranked, reverse=True)
+            own = next(each for each in pair.references if each.name == pair.reference)
+            assert own.similarity == pytest.approx(pair.similarity, abs=1e-6)
 
 
 def test_of_layers_with_many_places_blocks_are_summed(recording: Recording, tmp_path: Path) -> None:
