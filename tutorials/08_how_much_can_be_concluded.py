@@ -212,11 +212,12 @@ truth = {layer: truth_at(layer) for layer in names}
 figure = Figure(figsize=(5.6, 3.2), layout="constrained", dpi=100)
 axes = figure.subplots()
 axes.plot([choice.means[layer] for layer in names], list(truth.values()), "o-", color="#0072B2")
-for layer in names:
-    axes.annotate(layer, (choice.means[layer], truth[layer]), textcoords="offset points", xytext=(-2, 8), rotation=35)
+for n, layer in enumerate(names):  # above and below in turn
+    offset = (0, -15 if n % 2 else 8)
+    axes.annotate(layer, (choice.means[layer], truth[layer]), textcoords="offset points", xytext=offset, ha="center")
 axes.axhline(chance, color="black", linestyle=":", linewidth=1)
 axes.text(choice.means[names[0]], chance, "area of the answer", fontsize=8, va="bottom")
-axes.set(xlabel="held-out correlation, mean of 12 neurons", ylabel="map on the answer", ylim=(0, 1.15))
+axes.set(xlabel="held-out correlation, mean of 12 neurons", ylabel="map on the answer", ylim=(0, 1))
 axes.margins(x=0.15)
 axes.spines[["top", "right"]].set_visible(False)
 axes.set_title(f"chosen: {choice.layer}", fontsize=10)
