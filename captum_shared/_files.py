@@ -56,14 +56,14 @@ def move(written: Path, path: Path) -> None:
         written: the file.
         path: its name from now on, in the same file system.
     """
-    _sync(written, os.O_RDONLY)
+    _sync(written)
     written.replace(path)
     if os.name == "posix":  # where a folder is a file of names
-        _sync(path.parent, os.O_RDONLY)
+        _sync(path.parent)
 
 
-def _sync(path: Path, flags: int) -> None:
-    handle = os.open(path, flags)
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)  # Windows wants what may be written to
     try:
         os.fsync(handle)
     finally:
