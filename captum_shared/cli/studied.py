@@ -42,6 +42,6 @@ def run(ready: Prepared, asked: dict[str, Any]) -> None:
     output, names = options.output, [name_of(result) for result in results]
     print_summary(results, names)
     written = write_figures(results, names, output / "figures", method=options.show, figure_format=options.figures)
-    made = [str(result.map_file.parent.relative_to(output)) for result in results]
+    made = [result.map_file.parent.relative_to(output).as_posix() for result in results]
     remember(output, asked, [*made, "figures"])
     typer.echo(f"Wrote study.json, maps.npz, readout.safetensors and {len(written)} figures to {output}.")
