@@ -3,10 +3,11 @@
 import threading
 import warnings
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, TypeAlias, final
+from typing import Any, Final, TypeAlias, TypeVar, final
 
+import captum.log
 import torch
 from captum._utils.common import _select_targets
 from captum._utils.gradient import compute_layer_gradients_and_eval
@@ -18,6 +19,25 @@ from captum_shared.neurons.readout import LinearReadout
 
 TargetType: TypeAlias = int | tuple[int, ...] | Tensor | list[int] | list[tuple[int, ...]] | str | list[str] | None
 """What Captum takes as target, or names of neurons."""
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def log_usage() -> Callable[[Method], Method]:
+    """Captum's decorator of what users call; with types, so that those of the method are kept.
+
+    Returns:
+        The decorator.
+
+    Example:
+        >>> @log_usage()
+        ... def attribute(self: object, inputs: int) -> int:
+        ...     return inputs + 1
+        >>> attribute(None, 1), attribute.__wrapped__(None, 1)
+        (2, 2)
+    """
+    decorator: Callable[[Method], Method] = captum.log.log_usage()
+    return decorator
 
 
 def named_target(readout: LinearReadout, target: TargetType) -> Any:

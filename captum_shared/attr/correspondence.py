@@ -4,12 +4,11 @@ from typing import Any, final
 
 import torch
 from captum.attr import GradientAttribution, LayerAttribution
-from captum.log import log_usage
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from captum_shared.attr._captum import TargetType
+from captum_shared.attr._captum import TargetType, log_usage
 from captum_shared.attr.backpropagation import PairPass
 from captum_shared.attr.neuron_maps import NeuronMaps, Neurons, Reduce, listed_neurons
 from captum_shared.attr.pairs import Pair, checked_pair

@@ -3,10 +3,9 @@
 from typing import Any, final
 
 from captum.attr import GradientAttribution, LayerAttribution
-from captum.log import log_usage
 from torch import Tensor
 
-from captum_shared.attr._captum import TargetType
+from captum_shared.attr._captum import TargetType, log_usage
 from captum_shared.attr.backpropagation import PairPass
 from captum_shared.attr.neuron_maps import NeuronMaps, Neurons, Reduce, Strategy, gradient_maps, listed_neurons
 from captum_shared.attr.pairs import Pair, checked_pair

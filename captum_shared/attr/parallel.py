@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from typing import Any, Literal, final, overload
 
 from captum.attr import GradientAttribution, IntegratedGradients
-from captum.log import log_usage
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_shared.attr._captum import TargetType
+from captum_shared.attr._captum import TargetType, log_usage
 from captum_shared.attr.arguments import Baselines, merged, pair_of, refuse
 from captum_shared.attr.backpropagation import PairPass
 from captum_shared.attr.integration import AutoSteps, automatic_steps, integrate

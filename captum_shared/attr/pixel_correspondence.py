@@ -4,11 +4,10 @@ from typing import Any, final
 
 import torch
 from captum.attr import GradientAttribution
-from captum.log import log_usage
 from jaxtyping import Float
 from torch import Tensor
 
-from captum_shared.attr._captum import TargetType
+from captum_shared.attr._captum import TargetType, log_usage
 from captum_shared.attr.backpropagation import PairPass
 from captum_shared.attr.correspondence import check_corresponds, checked_cuts, compared_in, maps_of
 from captum_shared.attr.neuron_maps import NeuronMaps, Neurons, Reduce, listed_neurons
