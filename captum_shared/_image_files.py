@@ -15,7 +15,7 @@ from captum_shared._reading import opened
 MOST_ELONGATED = 50
 """How many times longer than the other a side of an image may be: its shorter side is what an encoder resizes."""
 
-_REPLACE = "Replace it, or leave it out."
+_REPLACE = "Replace it, convert it to PNG or JPEG if it is of another kind, or leave it out."
 _TOO_LARGE = (
     "Expected an image of at most {:,} pixels, got more ({}): make it smaller, or allow more with --max-pixels "
     "(captum_shared.images.set_max_pixels)."

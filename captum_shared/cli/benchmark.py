@@ -17,10 +17,12 @@ Names: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--method", help="Name of a method, again or with commas for more; all of them by default."),
 ]
-Pairs: TypeAlias = Annotated[int, typer.Option(help="Number of pairs.")]
-Controls: TypeAlias = Annotated[int, typer.Option(help="Number of these pairs for the score of intensity.")]
-Faithful: TypeAlias = Annotated[int, typer.Option(help="Number of these pairs for deletion, insertion and infidelity.")]
-Sanity: TypeAlias = Annotated[int, typer.Option(help="Number of these pairs for the sanity checks.")]
+Pairs: TypeAlias = Annotated[int, typer.Option(min=1, help="Number of pairs.")]
+Controls: TypeAlias = Annotated[int, typer.Option(min=0, help="Number of these pairs for the score of intensity.")]
+Faithful: TypeAlias = Annotated[
+    int, typer.Option(min=0, help="Number of these pairs for deletion, insertion and infidelity.")
+]
+Sanity: TypeAlias = Annotated[int, typer.Option(min=0, help="Number of these pairs for the sanity checks.")]
 Images: TypeAlias = Annotated[Path, typer.Option(help="Folder of photographs, with a subfolder for each category.")]
 Model: TypeAlias = Annotated[str, typer.Option(help="Model of torchvision, timm:NAME, hf:NAME, or 'embedded'.")]
 Weights: TypeAlias = Annotated[
@@ -40,7 +42,7 @@ app.add_typer(
 )
 
 
-@benchmark.command()
+@benchmark.command(epilog="Example: captum-shared benchmark parts --output parts")
 @told
 def parts(
     output: Output,
@@ -54,10 +56,7 @@ def parts(
     device: Device = "cpu",
     resume: Resume = False,
 ) -> None:
-    """Score methods on drawn images whose parts drive simulated neurons.
-
-    Example: captum-shared benchmark parts --output parts
-    """
+    """Score methods on drawn images whose parts drive simulated neurons."""
     asked = asked_for(locals())
     if resume and _told_again(output, asked):
         return
@@ -73,7 +72,10 @@ def parts(
     remember(output, asked, ["."])
 
 
-@benchmark.command()
+@benchmark.command(
+    epilog="Example, with a folder of photographs of two or more categories: "
+    "captum-shared benchmark grid --images photographs --model embedded --output grid"
+)
 @told
 def grid(
     output: Output,
@@ -97,10 +99,7 @@ def grid(
     device: Device = "cpu",
     resume: Resume = False,
 ) -> None:
-    """Score methods on grids of four photographs, whose categories drive simulated neurons.
-
-    Example: captum-shared benchmark grid --images photographs --model embedded --output grid
-    """
+    """Score methods on grids of four photographs, whose categories drive simulated neurons."""
     asked = asked_for(locals())
     if resume and _told_again(output, asked):
         return
@@ -122,7 +121,10 @@ def grid(
     remember(output, asked, ["."])
 
 
-@benchmark.command()
+@benchmark.command(
+    epilog="Example, with a folder of photographs of two or more categories: "
+    "captum-shared benchmark neurons --images photographs --model embedded --output neurons"
+)
 @told
 def neurons(
     output: Annotated[Path, typer.Option(help="Folder for results.json and the figure.")],
@@ -139,10 +141,7 @@ def neurons(
     device: Device = "cpu",
     resume: Resume = False,
 ) -> None:
-    """Show what drives six simulated neurons, each of which prefers a category of photographs.
-
-    Example: captum-shared benchmark neurons --images photographs --model embedded --output neurons
-    """
+    """Show what drives six simulated neurons, each of which prefers a category of photographs."""
     from captum_shared.cli.networks import available, encoder
     from captum_shared.encoders import FeatureStore
     from captum_shared.evaluation import run_category_neurons

@@ -102,7 +102,7 @@ def _missing(error: Any, typed: Sequence[str]) -> str:
     known = error.ctx.default_map or {}
     words = {word.partition("=")[0] for word in typed}
     missing = [
-        each.opts[0] if each.param_type_name == "option" else each.human_readable_name.strip("{}").upper()
+        each.opts[0] if each.param_type_name == "option" else (each.metavar or each.name.upper()).rstrip(".")
         for each in error.ctx.command.params
         if each is error.param or (each.required and each.name not in known and not words & {*each.opts})
         if each is error.param or each.param_type_name == "option"
@@ -112,7 +112,7 @@ def _missing(error: Any, typed: Sequence[str]) -> str:
 
 def _invalid(error: Any, typed: Sequence[str]) -> str:
     """What is wrong with a value, and the value."""
-    said = _as_said(error, typed)
+    said = _as_said(error, typed).replace("Value error, ", "").replace("Input should be", "it should be")
     options = [] if error.param is None else error.param.opts
     values = [word for before, word in pairwise(typed) if before in options]
     values += [word.partition("=")[2] for word in typed if word.partition("=")[0] in options and "=" in word]

@@ -15,7 +15,7 @@ CAPTUM: Final = ("neuron-grad-cam", "neuron-guided-grad-cam", "neuron-deeplift",
 """What a user of Captum would pick, shown beside the default methods."""
 
 
-@app.command()
+@app.command(epilog="Example: captum-shared demo --output demo")
 @told
 def demo(
     output: Annotated[Path, typer.Option(help="Folder for the figures and demo.json.")] = Path("captum-shared-demo"),
@@ -25,8 +25,6 @@ def demo(
     """Simulate six neurons, study them, and tell how right the maps of several methods are.
 
     The same steps one by one: captum-shared simulate, then captum-shared study.
-
-    Example: captum-shared demo --output demo
     """
     from captum_shared.attr import NeuronSimilarity
     from captum_shared.cli.demonstrated import print_demo, write_demo

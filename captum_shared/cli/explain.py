@@ -77,7 +77,7 @@ def explain(
     from captum_shared.encoders.photographs import load_inputs
     from captum_shared.encoders.store import FeatureStore
     from captum_shared.figures import check_output, save_figure
-    from captum_shared.images import to_display
+    from captum_shared.images import image_folder, to_display
     from captum_shared.methods.registry import DEFAULT_METHODS, methods_by_name
     from captum_shared.neurons.readout import LinearReadout
     from captum_shared.study.pair import explain_pair
@@ -98,6 +98,8 @@ def explain(
         raise ValueError("--center is for plain cosine similarity: a --readout brings the mean of its own images.")
     if features is not None and center is None:
         raise ValueError("--features has the features of the photographs of --center: give both, or neither.")
+    if null is not None:
+        image_folder(null)
     cut = encoder(model, layer, weights, pool=pool).to(available(device))
     images = load_inputs(cut, [image, *references])
     point = None if match is None else point_of(match, (images.shape[2], images.shape[3]))

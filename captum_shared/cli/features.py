@@ -9,6 +9,7 @@ import typer
 from captum_shared._files import check_place
 from captum_shared.cli.app import app, listed, told
 from captum_shared.cli.choices import Address, EngineName, MaxPixels, Pool, SkipBad, Workers
+from captum_shared.cli.study_options import ByRow, SkipMissing, Stimuli
 from captum_shared.recordings.formats.table import EXTENSIONS
 
 
@@ -39,6 +40,9 @@ def features(
     ] = None,
     pool: Annotated[Pool, typer.Option(help="How the positions of the layer are summarised.")] = "average",
     images: Annotated[Path | None, typer.Option(help="Folder with the images, for a CSV file or a recording.")] = None,
+    stimuli: Stimuli = None,
+    by_row: ByRow = False,
+    skip_missing: SkipMissing = False,
     dtype: Annotated[
         Literal["float32", "float16"],
         typer.Option(help="Precision of the numbers; float16 takes half the room, and keeps three digits."),
@@ -67,7 +71,8 @@ def features(
     from captum_shared.encoders.writing import Extraction, write_features
     from captum_shared.recordings.listed import listed_images
 
-    paths = listed_images(source, images=images)
+    chosen = {"stimuli": stimuli, "by_row": by_row, "skip_missing": skip_missing}
+    paths = listed_images(source, images=images, **{name: value for name, value in chosen.items() if value})
     encoder = layered_encoder(model, listed(layer) or [], weights, pool=pool).to(available(device))
     readers = min(1, (os.cpu_count() or 1) - 1) if num_workers is None else num_workers
     with engine_by_name(engine, address=address, workers=workers, gpus=device.startswith("cuda")) as computing:

@@ -68,6 +68,9 @@ def init(
 ) -> None:
     """Write a table of images and a settings file with all options explained, to start a study from."""
     table, settings = folder / "stimuli.csv", folder / "study.toml"
+    there = [str(file) for file in (table, settings) if file.exists()]
+    if there and not force:
+        raise FileExistsError(f"Expected a folder without {' and '.join(there)}: choose another, or give --force.")
     check_outputs([table, settings], read=[], force=force)
     from captum_shared.recordings.formats.stimulus_table import StimulusTable
 

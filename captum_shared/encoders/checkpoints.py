@@ -50,7 +50,7 @@ def load_torchvision(
     """
     names = torchvision.models.list_models(module=torchvision.models)
     if name not in names:
-        close = ", ".join(difflib.get_close_matches(name, names, n=5)) or ", ".join(names)
+        close = ", ".join(difflib.get_close_matches(name, names, n=5) or names[:: len(names) // 8])
         raise ValueError(f"torchvision has no classification model {name!r}. Did you mean: {close}?")
     entries = torchvision.models.get_model_weights(name)
     entry = entries[DEFAULT]
@@ -65,7 +65,7 @@ def load_torchvision(
         if not Path(weights).is_file():
             raise FileNotFoundError(
                 f"weights={str(weights)!r} is neither a file nor one of torchvision's entries for {name} "
-                f"({', '.join(dict.fromkeys([DEFAULT, *entries.__members__]))})."
+                f"({', '.join(dict.fromkeys([DEFAULT, *entries.__members__]))}): check the name or the path."
             )
         images = None if layer is None else example_input(entry.transforms())
         load_weights(network, Path(weights), name=name, layer=layer, images=images)

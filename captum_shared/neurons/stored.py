@@ -69,7 +69,7 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
         ValueError: if the file is damaged, or of another format.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"Expected a file saved by LinearReadout.save, got no file at {path}.")
+        raise FileNotFoundError(f"Expected a file saved by LinearReadout.save, got no file at {path}: check the path.")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get("readout", "{}"))

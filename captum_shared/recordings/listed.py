@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +46,27 @@ def listed_images(
     """
     path = Path(source)
     if path.is_dir() and path.suffix.lower() not in FOLDERS:
+        _check_none(options, path)
         if images is not None:
             raise ValueError(
                 f"Expected a table or a recording besides the folder {images} of its images, got a folder."
             )
         return tuple(image_folder(path)[0])
     if path.suffix.lower() == ".csv" and path.is_file() and not is_long_table(path):
+        _check_none(options, path)
         return _of_table(StimulusTable.read(path), path.parent if images is None else Path(images))
     recording = Recording.load(path, images=images, **options)
     if recording.paths is None:
         raise ValueError(f"Expected image files with {path}, got none: name their folder (images=, --images).")
     return recording.paths
+
+
+def _check_none(options: Mapping[str, Any], path: Path) -> None:
+    if options:
+        raise TypeError(
+            f"Expected {', '.join(sorted(options))} with a recording only, got {path}, which is a folder or a table of "
+            "images: leave them out."
+        )
 
 
 def _of_table(table: StimulusTable, folder: Path) -> tuple[Path, ...]:

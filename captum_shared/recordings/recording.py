@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -254,7 +255,9 @@ class Recording:
             listed = ", ".join(
                 f"{category or '(none)'} ({n} images)" for category, n in Counter(self.categories).items()
             )
-            raise ValueError(f"Expected images of the category {name!r}, got none; there are: {listed}.")
+            close = difflib.get_close_matches(name, [*filter(None, self.categories)], n=1)
+            remedy = f" Did you mean {close[0]}?" if close else ""
+            raise ValueError(f"Expected images of the category {name!r}, got none; there are: {listed}.{remedy}")
         return mask
 
     def select(self, *, images: Choice | None = None, neurons: Choice | None = None) -> Recording:

@@ -98,19 +98,6 @@ def test_the_summary_has_the_means(finished: Path, recording: Path) -> None:
         assert f"mean {name.replace('_', ' ')}: {mean:.2f} (n = 6)" in result.output
 
 
-def test_the_examples_in_the_help_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    small = {"simulate": SMALL, "features": (), "study": (), "explain": ()}
-    for name, quicker in small.items():
-        example = re.fullmatch(r"Example.*: captum-shared (.*)", commands[name].epilog).group(1)  # type: ignore[union-attr]
-        result = run(*example.split(), *quicker)
-        assert result.exit_code == 0, result.output
-    assert Path("world/recording.nc").exists()
-    assert len(StudyResult.load("study").included) == 6
-    assert Path("pair.npz").exists()
-
-
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_every_format_gives_the_same_study_to_the_last_digit(finished: Path, tmp_path: Path, file_format: str) -> None:
     simulated = run("simulate", "--output", tmp_path / "new", "--format", file_format, *SMALL)

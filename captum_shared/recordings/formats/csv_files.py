@@ -96,6 +96,8 @@ def check_columns(columns: list[str], required: Sequence[str], optional: Sequenc
 
 def _remedy(header: list[str], missing: list[str]) -> str:
     """What to do about the names of columns: another table than this may have been meant."""
+    if len(header) == 1 and ";" in header[0]:
+        return "export it with commas in place of semicolons, and points in numbers"
     if "neuroid_id" not in missing or "stimulus_id" not in header:
         close = meant(header, missing)
         return ", ".join(f"rename {name!r} to {right}" for name, right in close.items()) or "rename them"

@@ -169,7 +169,12 @@ def chosen_positions(choice: Choice | None, names: tuple[str, ...], axis: str) -
     index = {name: position for position, name in enumerate(positions)}
     unknown = [name for name in chosen.tolist() if name not in index]
     if unknown:
-        raise ValueError(f"Expected {axis}s out of the {len(names)} of the recording, unknown: {first_ten(unknown)}.")
+        close = difflib.get_close_matches(str(unknown[0]), names, n=3)
+        others = "" if chosen.dtype.kind in "iu" else f" There are {first_ten(names)}."
+        remedy = f" Did you mean {', '.join(close)}?" if close else others
+        raise ValueError(
+            f"Expected {axis}s out of the {len(names)} of the recording, unknown: {first_ten(unknown)}.{remedy}"
+        )
     return np.array([index[name] for name in chosen.tolist()], dtype=np.int64)
 
 

@@ -54,7 +54,9 @@ class StimulusTable:
             ('a.png', 'b.png')
         """
         if not path.is_file():
-            raise FileNotFoundError(f"Expected a table stimulus_id,filename,category, got no file at {path}.")
+            raise FileNotFoundError(
+                f"Expected a table stimulus_id,filename,category, got no file at {path}: check the path."
+            )
         if is_long_table(path):
             raise ValueError(
                 f"Expected a table stimulus_id,filename,category of the images at {path}, got a recording, as it has a "

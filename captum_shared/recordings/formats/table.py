@@ -204,7 +204,8 @@ def format_of_file(path: Path) -> Format:
         ValueError: if the extension is unknown.
     """
     if not path.is_file() and not (path.is_dir() and path.suffix.lower() in FOLDERS):
-        raise FileNotFoundError(f"Expected a recording, got no file at {path}: check the path.")
+        got = "a folder" if path.is_dir() else "no file"
+        raise FileNotFoundError(f"Expected a recording, got {got} at {path}: check the path.")
     return format_of(path)
 
 
