@@ -38,7 +38,7 @@ def test_every_command_is_in_the_story_with_one_phrase_and_an_example() -> None:
     whole: Any = typer.main.get_command(app)
     assert {*whole.commands} == {name for names in PANELS.values() for name in names}
     for command in commands():
-        assert re.fullmatch(r"Example.*: captum-shared (?:benchmark )?%s\b.*" % command.name, command.epilog)
+        assert re.fullmatch(rf"Example.*: captum-shared (?:benchmark )?{command.name}\b.*", command.epilog)
         assert re.match(r"[A-Z][^.]*\.", command.help)
     shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).output
     order = [shown.index(f"│ {name} ") for names in PANELS.values() for name in names]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,8 @@ def run(*typed: str | Path) -> Result:
 
 def whole(text: str) -> dict[str, Any]:
     """The settings of a file with every option turned on."""
-    lines = [line.removeprefix("# ") if " = " in line and line[2:3].islower() else line for line in text.splitlines()]
-    return tomllib.loads("\n".join(line for line in lines if not line.startswith("#")))["study"]
+    settings: dict[str, Any] = tomllib.loads(re.sub(r"^# ([a-z-]+ = )", r"\1", text, flags=re.MULTILINE))
+    return settings["study"]
 
 
 @pytest.fixture
