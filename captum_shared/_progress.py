@@ -39,11 +39,10 @@ class Progress(tqdm):  # type: ignore[misc]
         file = shown.get("file") or sys.stderr
         self.plain = not _moves(file)
         self._told = self._begun = time.monotonic()
-        columns = os.environ.get("COLUMNS", "")
         if self.plain:
             shown |= {"ascii": True, "ncols": 80}
-        elif columns.isdecimal():
-            shown |= {"ncols": int(columns)}
+        elif (columns := _columns(file)) is not None:
+            shown |= {"ncols": columns, "nrows": 24}
         super().__init__(*work, **shown)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool | None:
@@ -72,3 +71,14 @@ class Progress(tqdm):  # type: ignore[misc]
 def _moves(file: Any) -> bool:
     """Whether what is printed to a file can be printed over."""
     return os.environ.get("TERM") != "dumb" and bool(getattr(file, "isatty", lambda: False)())
+
+
+def _columns(file: Any) -> int | None:
+    """How wide a bar is to be; None: as wide as the terminal tells."""
+    wanted = os.environ.get("COLUMNS", "")
+    if wanted.isdecimal() and int(wanted):
+        return int(wanted)
+    try:
+        return None if os.get_terminal_size(file.fileno()).columns else 80
+    except (OSError, ValueError, AttributeError):
+        return None

@@ -112,7 +112,7 @@ def load_images(
     if not paths:
         raise ValueError("Expected at least one path, got none.")
     batch = torch.empty(0)
-    for index, path in enumerate(Progress(paths, desc="images", disable=not progress)):
+    for index, path in enumerate(Progress(paths, desc="images", unit="image", disable=not progress)):
         image = to_input(path, preprocess)
         if index == 0:
             batch = torch.empty(len(paths), *image.shape, dtype=image.dtype, device=image.device)

@@ -255,7 +255,7 @@ class ReferenceBank:
     def _features_of(self, images: Tensor, side: int, *, progress: bool) -> Tensor:
         check_is_tensor(images)
         batches = Progress(
-            torch.split(images, self._batch_size), desc="features of the references", disable=not progress
+            torch.split(images, self._batch_size), desc="features of the references", unit="batch", disable=not progress
         )
         with self.similarity.own() as own, inputs_told(own.encoders[side], images):
             return torch.cat([own.checked(own.encoders[side](batch)) for batch in batches])

@@ -141,9 +141,10 @@ def _print_cost(network: Network, cost: StudyCost, plan: StudyPlan, recording: R
     typer.echo(f"network: {network.name} at {layers}; {passes}")
     seconds = {**cost.seconds, "figures": _FIGURES[0] + _FIGURES[1] * plan.n_neurons}
     parts = ", ".join(f"{name} {_duration(taken)}" for name, taken in seconds.items())
+    size = f"{_size(cost.memory)} of memory, {_size(cost.disk)} on the disk without figures"
     typer.echo(
         f"estimated from {min(recording.n_images, 4)} images, so within a factor of 2 or 3: "
-        f"{_duration(sum(seconds.values()))} ({parts}), {_size(cost.memory)} of memory, {_size(cost.disk)} on the disk"
+        f"{_duration(sum(seconds.values()))} ({parts}), {size}"
     )
 
 

@@ -120,7 +120,9 @@ class LayerFeatures(nn.Module):
             >>> features.compute(torch.zeros(5, 3, 8, 8), batch_size=2)["1"].shape
             torch.Size([5, 4])
         """
-        batches = Progress(torch.split(images, batch_size), desc="features of the layers", disable=not progress)
+        batches = Progress(
+            torch.split(images, batch_size), desc="features of the layers", unit="batch", disable=not progress
+        )
         computed = [self(batch) for batch in batches]
         return {layer: torch.cat([features[layer] for features in computed]) for layer in self.layers}
 

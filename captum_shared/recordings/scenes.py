@@ -254,7 +254,7 @@ def _written(folder: Path, shown: Int[ndarray, " trial"], images: Path) -> tuple
         stored = file_in(folder, _STIMULI, _SOURCE)
         images.mkdir(parents=True, exist_ok=True)
         sweep(images)
-        for first in Progress(range(0, len(missing), _AT_ONCE), desc="writing images", disable=None):
+        for first in Progress(range(0, len(missing), _AT_ONCE), desc="writing images", unit="block", disable=None):
             some = missing[first : first + _AT_ONCE]
             for number, pixels in zip(some, read_hdf5_apart(stored, partial(_pixels, some)), strict=True):
                 with write_atomically(files[number]) as temporary:

@@ -157,7 +157,9 @@ def cost_of_study(
         made, explaining = _timed(lambda: experiment.explained(index, pairs[:_PAIRS]))
         share = len(pairs) / len(pairs[:_PAIRS])
         seconds["maps"] = explaining * share * plan.n_neurons
+        picture = _compressed({"picture": experiment.picture(pairs[0].image)})
         kept = int(_compressed(packed(*made)) * share * plan.n_neurons)
+        kept += picture * min(2 * plan.n_pairs, recording.n_images)
         memory += max(_peak() - memory, 0)
     return StudyCost(seconds, memory, kept + 4 * latent.shape[1] * recording.n_neurons)
 

@@ -98,7 +98,9 @@ def train(
         steps = epochs * -(-len(pixels) // _BATCH)
         optimiser = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=learning_rate, total_steps=steps + 1)
-        batches = Progress(_batches(pixels, labels, epochs=epochs), total=steps, desc="training", disable=not progress)
+        batches = Progress(
+            _batches(pixels, labels, epochs=epochs), total=steps, desc="training", unit="batch", disable=not progress
+        )
         for batch, present in batches:
             loss = nn.functional.binary_cross_entropy_with_logits(network(batch), present)
             optimiser.zero_grad()

@@ -114,7 +114,7 @@ def _scratch_beside(output: Path) -> Iterator[Path]:
 
 def _write_stimuli(world: SimulatedWorld, folder: Path, progress: bool) -> None:
     (folder / "images").mkdir(parents=True)
-    shown = Progress(world.filenames, desc="writing images", disable=not progress)
+    shown = Progress(world.filenames, desc="writing images", unit="image", disable=not progress)
     for filename, stimulus in zip(shown, world.stimuli.values(), strict=True):
         pixels = (255 * stimulus.image).round().byte().permute(1, 2, 0).numpy()
         Image.fromarray(pixels).save(folder / filename)

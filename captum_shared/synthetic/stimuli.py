@@ -109,7 +109,7 @@ def draw_stimuli(category: str, n: int, *, seed: int, size: int = 112, progress:
     if seed < 0:
         raise ValueError(f"Expected a seed of at least 0, got {seed}. Use a non-negative integer.")
     streams = ([seed, CATEGORIES.index(category), index] for index in range(n))
-    shown = Progress(streams, total=n, desc=f"drawing {category}s", disable=not progress)
+    shown = Progress(streams, total=n, desc=f"drawing {category}s", unit="image", disable=not progress)
     return [draw_stimulus(category, np.random.default_rng(stream), size=size) for stream in shown]
 
 

@@ -195,7 +195,7 @@ def category_neurons(
         latent[torch.from_numpy(rest)],
         NeuronSimilarity(features, readout),
     )
-    neurons = Progress(range(len(categories)), desc="neurons", disable=not progress)
+    neurons = Progress(range(len(categories)), desc="neurons", unit="neuron", disable=not progress)
     return [_explained(half, neuron, chosen, directory) for neuron in neurons]
 
 
