@@ -2,7 +2,6 @@
 
 import io
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -18,6 +17,7 @@ SIMULATE = [sys.executable, "-m", "captum_shared", "simulate", "--neurons", "2",
 
 def in_terminal(command: list[str], **variables: str) -> str:
     """What a command shows in a terminal."""
+    pty = pytest.importorskip("pty")
     ours, its = pty.openpty()
     process = subprocess.Popen(command, stdout=its, stderr=its, stdin=its, env={**os.environ, **variables})
     os.close(its)
