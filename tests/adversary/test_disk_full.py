@@ -2,7 +2,6 @@
 
 import errno
 import os
-import resource
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 from toy_work import Work, contents, works
 
+resource = pytest.importorskip("resource", reason="limits what a process may have as POSIX does")
 pytestmark = pytest.mark.adversary
 
 

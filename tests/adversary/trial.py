@@ -3,7 +3,6 @@
 import contextlib
 import multiprocessing
 import os
-import resource
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -12,10 +11,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import jaxtyping
+import pytest
 import torch
 from mutants import mutant
 
 from captum_shared.recordings.formats import apart
+
+resource = pytest.importorskip("resource", reason="limits what a process may have as POSIX does")
 
 OUTCOMES = ("sentence", "same", "different", "unnamed", "raw", "hang", "crash")
 """What may become of a file: the last four are faults, and ``different`` where the format could have told."""
