@@ -1,9 +1,10 @@
 """The options of every command, as tables."""
 
+import textwrap
 from collections.abc import Iterator
 
-import typer
 import typer.main
+
 from captum_shared.cli import app
 
 
@@ -25,21 +26,22 @@ def _commands(group: object, above: str) -> Iterator[tuple[str, object]]:
 
 def _told(name: str, command: object) -> Iterator[str]:
     yield f"\n## {name}\n"
-    yield f"{command.help}\n"  # type: ignore[attr-defined]
-    if command.epilog:  # type: ignore[attr-defined]
-        yield f"{_with_code(command.epilog)}\n"  # type: ignore[attr-defined]
+    for paragraph in [*command.help.split("\n\n"), *(command.epilog or "").split("\n\n")]:  # type: ignore[attr-defined]
+        yield f"{_with_code(paragraph)}\n"
     yield "| option | what it says |"
     yield "| --- | --- |"
     context = command.make_context(name, [], resilient_parsing=True)  # type: ignore[attr-defined]
     for parameter in command.params:  # type: ignore[attr-defined]
         record = parameter.get_help_record(context)
         if record and "--help" not in record[0]:
-            option, text = (part.replace("|", "\\|") for part in record)
-            yield f"| `{option}` | {text.replace('  [', ' [')} |"
+            yield f"| `{record[0]}` | {record[1].replace('|', chr(92) + '|').replace('  [', ' [')} |"
     yield ""
 
 
-def _with_code(example: str) -> str:
-    """The example of a command, with the command as code."""
-    before, sign, after = example.partition(": captum-shared")
-    return f"{before}:\n\n```text\ncaptum-shared{after}\n```" if sign else example
+def _with_code(paragraph: str) -> str:
+    """A paragraph of a command's help, with the command of an example as code."""
+    before, sign, after = paragraph.partition(": captum-shared")
+    if not (sign and paragraph.startswith("Example")):
+        return paragraph
+    lines = textwrap.wrap(f"captum-shared{after}", 76, break_long_words=False, break_on_hyphens=False)
+    return f"{before}:\n\n```text\n" + " \\\n    ".join(lines) + "\n```"

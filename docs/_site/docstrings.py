@@ -10,7 +10,8 @@ from typing import Any
 import griffe
 
 PACKAGE = Path(__file__).parents[2] / "captum_shared"
-ROLE = re.compile(r":(?:func|class|meth|attr|mod|data):`~?([\w.]+)`")
+ROLE = re.compile(r":(?:func|class|meth|attr|mod|data):`(?:[^`<]*<)?~?([\w.]+)>?`")
+MATHS = re.compile(r":math:(?=`)")
 
 
 def faces() -> dict[str, list[str]]:
@@ -38,7 +39,7 @@ class Docstrings(griffe.Extension):
         """Rewrite the docstring of whatever was read."""
         if obj.docstring:
             text = re.sub(r"^( *)Example:$", r"\1Examples:", obj.docstring.value, flags=re.MULTILINE)
-            obj.docstring.value = ROLE.sub(self._link, text)
+            obj.docstring.value = ROLE.sub(self._link, MATHS.sub("", text))
 
     def _link(self, role: re.Match[str]) -> str:
         last = role[1].rpartition(".")[2]

@@ -12,6 +12,7 @@ from pathlib import Path
 from posixpath import normpath, relpath
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import Abort
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -21,9 +22,11 @@ sys.path.insert(0, str(ROOT / "docs" / "_site"))
 
 from commands import told_commands  # noqa: E402
 from docstrings import faces, homes  # noqa: E402
+from gallery import told_gallery  # noqa: E402
+from links import faults  # noqa: E402
 from notebooks import tutorial_pages  # noqa: E402
 
-LINK = re.compile(r"(?<=\]\()((?:\.\./)+[^)#\s]+)")
+LINK = re.compile(r"(?<=\]\()((?:\.\./)+[^)#\s]+|_site/\w+\.py)")
 
 
 def reference_pages() -> Iterator[tuple[str, str]]:
@@ -98,14 +101,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Point links that lead out of docs to where the site has their files, and list the options of commands."""
-    if "<!-- commands -->" in markdown:
-        markdown = markdown.replace("<!-- commands -->", told_commands())
+    for mark, told in (("<!-- commands -->", told_commands), ("<!-- gallery -->", lambda: told_gallery(ROOT))):
+        if mark in markdown:
+            markdown = markdown.replace(mark, told())
     folder = Path(page.file.src_uri).parent.as_posix()
     source = {"changelog.md": "", "contributing.md": ""}.get(page.file.src_uri, normpath(f"docs/{folder}"))
 
     def within(link: re.Match[str]) -> str:
         target = normpath(f"{source}/{link[1]}")
-        if target.startswith("docs/"):
+        if target.startswith("docs/") and not target.startswith("docs/_site/"):
             return link[1]
         return relpath(in_site(target), folder)
 
@@ -119,3 +123,9 @@ def in_site(path: str) -> str:
     if path == "CHANGELOG.md" or path == "CONTRIBUTING.md":
         return path.lower()
     return f"code/{path}.md" if path.endswith(".py") else f"code/{path}"
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Refuse a site that links to nothing, or loads anything from another host."""
+    if found := faults(Path(config.site_dir)):
+        raise Abort("\n".join(found))

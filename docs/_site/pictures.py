@@ -26,6 +26,7 @@ from captum_shared import (
     NeuronSimilarity,
     PixelSharedCorrespondence,
     Recording,
+    SharedCorrespondence,
     StudySettings,
     explain,
     run_study,
@@ -34,7 +35,6 @@ from captum_shared.attr import components, counterpart, significance
 from captum_shared.encoders import encoder_by_name
 from captum_shared.evaluation import ScoredPair, category_neurons, score_simulated_pairs
 from captum_shared.figures import (
-    Candidate,
     architectures_figure,
     behaviour_figure,
     benchmark_figure,
@@ -59,6 +59,7 @@ from captum_shared.synthetic import draw_stimuli, simulate_recording
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "docs" / "pictures"
 LARGEST = 200_000
+TITLES = ("artefact", "its reference")
 SHOWN = ("recommended", "paper", "neuron-grad-cam", "similarity-grad-cam")
 
 
@@ -112,47 +113,48 @@ def studies(work: Path) -> tuple[StudyResult, StudyResult, Recording]:
     return first, second, recording
 
 
-def clearest(scored: list[ScoredPair]) -> ScoredPair:
-    """The pair with one shared part that the recommended map finds best."""
-    return max(scored, key=lambda pair: pair.scores["recommended"]["mass"] if len(pair.shared_parts) == 1 else -1)
+def clearest(scored: list[ScoredPair], n_parts: int) -> ScoredPair:
+    """The pair with that many shared parts that the recommended map finds best."""
+    return max(scored, key=lambda pair: pair.scores["recommended"]["mass"] if len(pair.shared_parts) == n_parts else -1)
 
 
 def method_pictures(work: Path, study: StudyResult) -> None:
     """The pictures of the pages that tell how the method works and how to read a map."""
-    world = work / "world"
-    similarity = NeuronSimilarity(
-        encoder_by_name("embedded", "features"), LinearReadout.load(work / "study" / "readout.safetensors")
-    )
+    readout = LinearReadout.load(work / "study" / "readout.safetensors")
+    similarity = NeuronSimilarity(encoder_by_name("embedded", "features"), readout)
     pairs = [(each.name, pair.image, pair.reference) for each in study.included for pair in each.pairs[:1]]
-    scored = list(score_simulated_pairs(world, similarity, pairs, methods=methods_by_name(SHOWN)))
-    pair = clearest(scored)
+    scored = score_simulated_pairs(work / "world", similarity, pairs, methods=methods_by_name(SHOWN))
+    pair = clearest(scored, 1)
     found = next(each.pairs[0].similarity for each in study.included if each.name == pair.neuron)
-    save(known_pair_figure(pair, similarity=found, titles=("artefact", "its reference")), "known_pair_figure")
+    save(known_pair_figure(pair, similarity=found, titles=TITLES), "known_pair_figure")
+    save(tested_pair(similarity, pair), "pair_figure")
+
+    pair = clearest(scored, 2)
     images = tuple(each[0] for each in pair.inputs)
     maps = PixelSharedCorrespondence(similarity).attribute(pair.inputs, target=pair.neuron)
     split = components(similarity, pair.inputs, pair.neuron)
-    save(components_figure(images, split, maps=maps, titles=("artefact", "its reference")), "components_figure")
-    heat = maps[0][0].sum(0)
-    row, column = divmod(int(heat.argmax()), heat.shape[1])
-    match = counterpart(similarity, pair.inputs, pair.neuron, point=(float(column), float(row)))
-    drawn = counterpart_figure(images, match, (float(column), float(row)), titles=("artefact", "its reference"))
-    save(drawn, "counterpart_figure")
-    pair_pictures(similarity, pair, world)
+    save(components_figure(images, split, maps=maps, titles=TITLES), "components_figure")
+    at_layer = SharedCorrespondence(similarity).attribute(pair.inputs, target=pair.neuron)[0][0].sum(0)
+    row, column = divmod(int(at_layer.argmax()), at_layer.shape[1])
+    size = images[0].shape[1] / at_layer.shape[0]
+    point = (column + 0.5) * size, (row + 0.5) * size
+    match = counterpart(similarity, pair.inputs, pair.neuron, point=point)
+    save(counterpart_figure(images, match, point, titles=TITLES), "counterpart_figure")
 
 
-def pair_pictures(similarity: NeuronSimilarity, pair: ScoredPair, world: Path) -> None:
-    """One pair with what is significant, and beside it pairs that share less and less."""
+def tested_pair(similarity: NeuronSimilarity, pair: ScoredPair) -> Figure:
+    """A pair with an outline of what is more than chance: artefacts without what drives the neuron are the null."""
     images = torch.cat(pair.inputs)
     explanations = explain(similarity, pair.inputs, pair.neuron, methods=["recommended", "paper"])
-    drawn = draw_stimuli("artefact", 60, seed=5)
-    wanted = set(pair.shared_parts)
-    plain = torch.stack([each.image for each in drawn if not wanted & set(each.masks)])
+    artefacts = draw_stimuli("artefact", 120, seed=5)
+    plain = torch.stack([each.image for each in artefacts if not {*pair.shared_parts} & {*each.masks}])
     tested = significance(similarity, pair.inputs, pair.neuron, null_references=plain)
-    regions = tested.of_pixels(tuple(images.shape[2:]))
-    panels = explanation_panels(explanations, images, ("artefact", "its reference"))
+    regions = tested.of_pixels((images.shape[2], images.shape[3]))
+    panels = explanation_panels(explanations, images, TITLES)
     outlined = [replace(panel, region=region[0]) for panel, region in zip(panels, regions, strict=True)]
-    near = [Candidate("reference", images[1], 0.9, chosen=True)]
-    save(pair_figure(*outlined, title=pair.neuron, shared=shared_totals(explanations), candidates=near), "pair_figure")
+    return pair_figure(
+        *outlined, title=f"{pair.neuron}, outlined: more than chance", shared=shared_totals(explanations)
+    )
 
 
 def study_pictures(first: StudyResult, second: StudyResult) -> dict[str, Callable[[], Figure]]:
@@ -175,6 +177,8 @@ def categories(folder: Path) -> Path:
     """Drawn images in subfolders by the part that covers most of them."""
     for seed, category in enumerate(("creature", "artefact")):
         for index, stimulus in enumerate(draw_stimuli(category, 400, seed=11 + seed)):
+            if not stimulus.masks:
+                continue
             part = max(stimulus.masks, key=lambda name: int(stimulus.masks[name].sum()))
             file = folder / part / f"{category}_{index:03d}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -184,21 +188,22 @@ def categories(folder: Path) -> Path:
 
 
 def tutorial_pictures() -> None:
-    """One picture of every tutorial: the last that it draws, or the one whose cell has the tag 'gallery'."""
+    """One picture of every tutorial: of the cell with the tag 'gallery', or else the largest."""
     for path in sorted((ROOT / "tutorials").glob("*.ipynb")):
         cells = nbformat.read(path, as_version=4).cells
         drawn = [
-            (cell, output.data["image/png"])
+            (bool("gallery" in cell.metadata.get("tags", [])), Image.open(io.BytesIO(base64.b64decode(packed))))
             for cell in cells
             for output in cell.get("outputs", [])
-            if "image/png" in output.get("data", {})
+            if (packed := output.get("data", {}).get("image/png"))
         ]
-        tagged = [picture for cell, picture in drawn if "gallery" in cell.metadata.get("tags", [])]
         if drawn:
-            save(Image.open(io.BytesIO(base64.b64decode((tagged or [drawn[0][1]])[0]))), path.stem, width=1000)
+            _, picture = max(drawn, key=lambda each: (each[0], each[1].width * each[1].height))
+            save(picture, path.stem, width=1000)
 
 
 def main() -> None:
+    """Draw all pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("pictures"), help="folder of the work that is kept")
     parser.add_argument("--tutorials", action="store_true", help="the pictures of the tutorials only")
