@@ -1,9 +1,9 @@
 """Every block of code in README and docs is run, in a small made-up world; tables and links are what they say."""
 
-import contextlib
 import importlib
 import io
 import json
+import os
 import re
 import shlex
 import shutil
@@ -47,7 +47,10 @@ GIVEN = {  # names that a page speaks of and its blocks do not import: those of 
     }
 }
 ALIKE = (  # what stands for what is large or far away: the same options, of something small
-    ("world/recording.nc --images world/images --preferred creature", r"\S+ --images images --preferred body"),
+    (
+        "world/recording.nc --images world/images --preferred creature",
+        r"\S+ --images (images|photographs)( --stimuli \S+)? --preferred body",
+    ),
     (
         "world/recording.nc --images world/images --preferred creature",
         r"\S+ --images photographs --stimuli \S+ --preferred body",
@@ -107,8 +110,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     measure.to_csv(folder / "behaviour.csv", index=False)
     shutil.copytree(DOCS / "examples", folder / "examples")
     study = "captum-shared study world/recording.nc --images world/images --preferred creature --model embedded"
-    with contextlib.chdir(folder):
-        run(f"{study} --layer features --output study")
+    before = Path.cwd()
+    os.chdir(folder)
+    run(f"{study} --layer features --output study")
+    os.chdir(before)
     return folder
 
 
