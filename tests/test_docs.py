@@ -67,6 +67,10 @@ SMALL = {  # options that make a command short; of options given twice the last 
     "benchmark grid": "--pairs 2 --controls 0",
 }
 ONE_METHOD = ("study", "benchmark parts", "benchmark grid", "benchmark neurons")
+STUDY = (
+    "captum-shared study world/recording.nc --images world/images --preferred creature --model embedded "
+    "--layer features --output study"
+)
 ELSEWHERE = ("ray", "srun", "sleep", "set", "mkdocs", "export", "first=")  # of other machines: bash reads it only
 
 
@@ -83,12 +87,15 @@ def commands(code: str) -> list[str]:
 
 def made_small(command: str) -> list[str]:
     """The arguments of a captum-shared command, of something that takes seconds."""
+    alike = command
     for small, large in ALIKE:
-        command = re.sub(large, small, command)
-    arguments = shlex.split(command)[1:]
+        alike = re.sub(large, small, alike)
+    arguments = shlex.split(alike)[1:]
     name = " ".join(arguments[:2]) if arguments[0] == "benchmark" else arguments[0]
     if "--help" in arguments:
         return arguments
+    if arguments[0] == "study" and alike != command and "--check" not in arguments:
+        arguments.append("--check")  # all that it would do, short of doing it on other images
     methods = [] if "--method" in arguments or name not in ONE_METHOD else ["--method", "recommended"]
     return [*arguments, *methods, *shlex.split(SMALL.get(name, ""))]
 
@@ -99,8 +106,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs")
     for name, category in (("bodies", "creature"), ("objects", "artefact")):
         draw(folder / name, category, 4)
-    for seed, name in enumerate(("cat", "dog", "lamp", "lorry")):
-        draw(folder / "photographs" / name, ("creature", "artefact")[seed // 2], 12, seed)
+    for seed in range(8):
+        draw(folder / "photographs" / f"category {seed}", ("creature", "artefact")[seed % 2], 12, seed)
     for index, name in enumerate(("dog", "lion", "lorry")):
         shutil.copy(folder / "bodies" / f"{index}.png", folder / f"{name}.jpg")
     torch.save(torch.rand(4, 4, generator=torch.Generator().manual_seed(0)), folder / "responses.pt")
@@ -109,10 +116,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     measure = pd.DataFrame({"stimulus_id": recording.stimulus_ids, "value": range(len(recording.stimulus_ids))})
     measure.to_csv(folder / "behaviour.csv", index=False)
     shutil.copytree(DOCS / "examples", folder / "examples")
-    study = "captum-shared study world/recording.nc --images world/images --preferred creature --model embedded"
     before = Path.cwd()
     os.chdir(folder)
-    run(f"{study} --layer features --output study")
+    run(STUDY)
     os.chdir(before)
     return folder
 
@@ -126,9 +132,10 @@ def draw(folder: Path, category: str, number: int, seed: int = 0) -> None:
 def run(command: str) -> None:
     """Run a captum-shared command, made small."""
     arguments = made_small(command)
-    for name in ("study", "world"):  # made already, by the fixture or by a block of the page above
-        if arguments[-1] != "--help" and f"--output {name} " in f"{shlex.join(arguments)} " and Path(name).exists():
-            shutil.rmtree(name) if name == "study" else shutil.move(name, Path(f"{name}-before"))
+    if command == STUDY and Path("study").exists():
+        return  # by the fixture
+    if "--output world" in command and Path("world").exists():
+        shutil.rmtree("world")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = CliRunner().invoke(app, arguments)
@@ -186,6 +193,9 @@ def test_every_block_of_a_page_runs(page: Path, world: Path, tmp_path: Path, mon
             exec(compile(code, str(page), "exec"), names)
         elif language == "sh":
             run_shell(code)
+        elif language == "toml":
+            Path("settings.toml").write_text(code, encoding="utf-8")
+            run("captum-shared study --config settings.toml --check")
         elif language == "csv":
             assert not pd.read_csv(io.StringIO(code)).isna().any(axis=None)
         else:
@@ -269,6 +279,12 @@ def test_the_example_of_every_format_is_the_same_recording(kind: str, tmp_path: 
         for phase in (1, 2):
             expected = [table[phase, stimulus, f"neuron {neuron}"] for neuron in (0, 1)]
             assert recording.responses[phase - 1, index].tolist() == pytest.approx(expected)
+
+
+def test_the_example_of_a_settings_file_is_one_of_its_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(DOCS / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path)
+    run("captum-shared study --config examples/study.toml --check --preferred creature")
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ python docs/_site/examples.py
 """
 
 import shutil
+import subprocess
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -42,6 +44,10 @@ def write_others(folder: Path) -> None:
     with zipfile.ZipFile(EXAMPLES / "recording.zarr.zip", "w", zipfile.ZIP_DEFLATED) as packed:
         for path in sorted((folder / "recording.zarr").rglob("*")):
             packed.write(path, path.relative_to(folder))
+    table = (EXAMPLES / "stimuli.csv").read_bytes()
+    init = [sys.executable, "-m", "captum_shared", "init", str(EXAMPLES), "--images", str(EXAMPLES), "--force"]
+    subprocess.run(init, check=True)
+    (EXAMPLES / "stimuli.csv").write_bytes(table)  # with categories, which init cannot know
     measure = pd.DataFrame({"stimulus_id": recording.stimulus_ids, "value": range(len(recording.stimulus_ids))})
     measure.to_csv(EXAMPLES / "behaviour.csv", index=False)
 
