@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from notebooks import picture_of
+
 FIGURES = {
     "pair_figure": "A pair under the maps of any methods",
     "known_pair_figure": "A pair of which the answer is known",
@@ -25,17 +27,22 @@ FIGURES = {
 def told_gallery(root: Path) -> str:
     """HTML and Markdown of both halves of the gallery."""
     tutorials = [
-        (path.stem, _title(path), f"../tutorials/{path.name}") for path in sorted((root / "tutorials").glob("*.ipynb"))
+        (picture_of(root / "tutorials", path.stem), _title(path), f"../tutorials/{path.name}")
+        for path in sorted((root / "tutorials").glob("*.ipynb"))
     ]
-    figures = [(name, title, f"reference/figures.md#captum_shared.figures.{name}") for name, title in FIGURES.items()]
+    figures = [
+        (f"pictures/{name}.webp", title, f"reference/figures.md#captum_shared.figures.{name}")
+        for name, title in FIGURES.items()
+    ]
     return "\n".join(["## Tutorials\n", *_grid(tutorials), "\n## Figures\n", *_grid(figures)])
 
 
 def _grid(entries: list[tuple[str, str, str]]) -> Iterator[str]:
     yield '<div class="gallery" markdown>\n'
-    for name, title, link in entries:
-        code = f"`{name}`, [code](_site/pictures.py)" if name.endswith("_figure") else f"[code]({link[:-6]}.py)"
-        yield f"<figure markdown>\n[![{title}](pictures/{name}.webp)]({link})\n"
+    for picture, title, link in entries:
+        name = link.rpartition(".")[2]
+        code = f"[code]({link[:-6]}.py)" if name == "ipynb" else f"`{name}`, [code](_site/pictures.py)"
+        yield f"<figure markdown>\n[![{title}]({picture})]({link})\n"
         yield f"<figcaption markdown>[{title}]({link}), {code}</figcaption>\n</figure>\n"
     yield "</div>\n"
 

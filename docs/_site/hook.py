@@ -26,7 +26,7 @@ from gallery import told_gallery  # noqa: E402
 from links import faults  # noqa: E402
 from notebooks import tutorial_pages  # noqa: E402
 
-LINK = re.compile(r"(?<=\]\()((?:\.\./)+[^)#\s]+|_site/\w+\.py)")
+LINK = re.compile(r"(?<=\]\()((?:\.\./)+[^)#\s]+|[\w/]+\.ipynb|_site/\w+\.py)")
 
 
 def reference_pages() -> Iterator[tuple[str, str]]:
@@ -105,19 +105,25 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         if mark in markdown:
             markdown = markdown.replace(mark, told())
     folder = Path(page.file.src_uri).parent.as_posix()
-    source = {"changelog.md": "", "contributing.md": ""}.get(page.file.src_uri, normpath(f"docs/{folder}"))
+    above = {"changelog.md": "", "contributing.md": "", "tutorials": "tutorials"}
+    source = above.get(page.file.src_uri, above.get(folder, normpath(f"docs/{folder}")))
 
     def within(link: re.Match[str]) -> str:
         target = normpath(f"{source}/{link[1]}")
-        if target.startswith("docs/") and not target.startswith("docs/_site/"):
-            return link[1]
-        return relpath(in_site(target), folder)
+        return relpath(in_site(target), folder) if out_of_place(target, source) else link[1]
 
     return LINK.sub(within, markdown)
 
 
+def out_of_place(target: str, source: str) -> bool:
+    """Whether the site has a file elsewhere than a page of the repository links to it."""
+    return not (target.startswith("docs/") and source.startswith("docs")) or target.startswith("docs/_site/")
+
+
 def in_site(path: str) -> str:
     """Where the site has a file of the repository."""
+    if path.startswith("docs/") and not path.startswith("docs/_site/"):
+        return path.removeprefix("docs/")
     if path.endswith(".ipynb"):
         return path.replace(".ipynb", ".md")
     if path == "CHANGELOG.md" or path == "CONTRIBUTING.md":

@@ -6,7 +6,6 @@ All are of the drawn world, so that nothing is downloaded. It takes some minutes
 """
 
 import argparse
-import base64
 import io
 import json
 from collections.abc import Callable
@@ -14,7 +13,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pandas as pd
 import torch
@@ -187,31 +185,12 @@ def categories(folder: Path) -> Path:
     return folder
 
 
-def tutorial_pictures() -> None:
-    """One picture of every tutorial: of the cell with the tag 'gallery', or else the largest."""
-    for path in sorted((ROOT / "tutorials").glob("*.ipynb")):
-        cells = nbformat.read(path, as_version=4).cells
-        drawn = [
-            (bool("gallery" in cell.metadata.get("tags", [])), Image.open(io.BytesIO(base64.b64decode(packed))))
-            for cell in cells
-            for output in cell.get("outputs", [])
-            if (packed := output.get("data", {}).get("image/png"))
-        ]
-        if drawn:
-            _, picture = max(drawn, key=lambda each: (each[0], each[1].width * each[1].height))
-            save(picture, path.stem, width=1000)
-
-
 def main() -> None:
     """Draw all pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path("pictures"), help="folder of the work that is kept")
-    parser.add_argument("--tutorials", action="store_true", help="the pictures of the tutorials only")
     options = parser.parse_args()
     PICTURES.mkdir(exist_ok=True)
-    tutorial_pictures()
-    if options.tutorials:
-        return
     first, second, _ = studies(options.work)
     for name, draw in study_pictures(first, second).items():
         save(draw(), name)
