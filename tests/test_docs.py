@@ -180,7 +180,9 @@ def declared_extras() -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_every_block_of_a_page_runs(page: Path, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_block_of_a_page_runs(
+    as_installed: None, page: Path, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = blocks(page)
     if any(language in ("python", "sh") for language, _ in found):
         shutil.copytree(world, tmp_path, dirs_exist_ok=True)
