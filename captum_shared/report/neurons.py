@@ -8,7 +8,7 @@ from captum_shared.figures.overlay import told_share
 from captum_shared.figures.shown import strength
 from captum_shared.methods.registry import METHODS
 from captum_shared.report.page import Part, number
-from captum_shared.report.pair import SCRIPTS, STYLES, PairMaps, PairView, looks
+from captum_shared.report.pair import SCRIPTS, STYLES, PairMaps, PairView, chance_told, looks
 from captum_shared.report.pictures import LARGE, SMALL, Pictures
 from captum_shared.report.scores import LOWEST, across, scores
 from captum_shared.report.scores import WIDTH as SCORE_WIDTH
@@ -137,10 +137,5 @@ def _facts(pair: PairResult, evidence: PairEvidence | None) -> dict[str, str]:
             f"rank correlation {number(pair.gradient_ig_correlation)}"
         )
     if evidence is not None:
-        p_values = evidence.p_values
-        facts["more than chance"] = (
-            "not tested: too few images do not drive the neuron"
-            if p_values is None
-            else f"p = {p_values[0]:.3f} in the image, {p_values[1]:.3f} in the reference"
-        )
+        facts |= chance_told(evidence)
     return facts

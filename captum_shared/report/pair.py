@@ -126,6 +126,24 @@ def looks() -> dict[str, Any]:
     }
 
 
+def chance_told(evidence: PairEvidence) -> dict[str, str]:
+    """Tell whether what a pair shares is more than chance.
+
+    Args:
+        evidence: of the pair.
+
+    Returns:
+        Labels and p-values, ready to read.
+
+    Example:
+        >>> chance_told(PairEvidence(np.ones((1, 1, 1, 1)), np.ones((1, 2, 1, 1)), None, (0.02, 0.3)))
+        {'chance, image': 'p = 0.020', 'chance, reference': 'p = 0.300'}
+    """
+    if evidence.p_values is None:
+        return {"chance": "not tested: no images to compare with"}
+    return {f"chance, {side}": f"p = {value:.3f}" for side, value in zip(SIDES, evidence.p_values, strict=True)}
+
+
 def _method(maps: PairMaps, names: tuple[str, str]) -> dict[str, Any]:
     norm = maps.norm
     return {

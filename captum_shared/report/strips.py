@@ -9,12 +9,12 @@ from jaxtyping import Float
 from matplotlib.ticker import MaxNLocator
 from numpy import ndarray
 
-WIDTH: Final = 640
+WIDTH: Final = 400
 """Units from the lowest to the highest response."""
 
 _MOST_ROWS: Final = 16
 _MOST_POINTS: Final = 1200
-_HEIGHT: Final = 14  # of the points of a row
+_HEIGHT: Final = 12  # of the points of a row
 
 
 @final
@@ -100,7 +100,7 @@ def strips(
     Example:
         >>> laid = strips(np.array([1.0, 3.0]), ["mug", "hand"], ["object", "body"], preferred="body", marked={})
         >>> [(row.category, row.mean, row.mean_x) for row in laid.rows]
-        [('body', 3.0, 640.0), ('object', 1.0, 0.0)]
+        [('body', 3.0, 400.0), ('object', 1.0, 0.0)]
     """
     known, values = np.flatnonzero(np.isfinite(responses)), np.asarray(responses, dtype=np.float64)
     if not len(known):

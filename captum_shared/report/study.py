@@ -38,7 +38,7 @@ def write_study_report(result: StudyResult, path: str | Path) -> None:
 
 def _title(result: StudyResult) -> str:
     model = result.settings.get("model", "")
-    return f"What drives neurons of {result.settings.get('preferred', '')!s}" + (f", seen by {model}" if model else "")
+    return f"Neurons for {result.settings.get('preferred', '')!s}" + (f", explained by {model}" if model else "")
 
 
 def _head(result: StudyResult) -> Part:

@@ -85,16 +85,20 @@ function drawComponents(context, parts, { components, absolute, opacity, thresho
   above.globalCompositeOperation = "destination-in";
   above.drawImage(mask, 0, 0, width, height);
   context.drawImage(layer, 0, 0);
-  if (opacity > 0) parts.forEach((part, index) => drawMark(context, part, index, components, smoothing));
+  if (opacity === 0) return;
+  const smooth = parts.map((part) => blurred(part, smoothing * Math.max(part.rows, part.columns)));
+  const sum = smooth[0].values.map((_, at) => smooth.reduce((whole, part) => whole + part.values[at], 0));
+  smooth.forEach((part, index) => drawMark(context, part, sum, components[index % components.length], index + 1));
 }
 
-/** A line around a component at half of its maximum, and its number where it is strongest. */
-function drawMark(context, part, index, colours, smoothing) {
-  const smooth = blurred(part, smoothing * Math.max(part.rows, part.columns)), top = largest(smooth);
+/** A line around a component at half of its maximum, and its number where it is strong and others are not. */
+function drawMark(context, part, sum, colour, number) {
+  const top = largest(part);
   if (top === 0) return;
-  const { width, height } = context.canvas, colour = colours[index % colours.length];
-  drawLine(context, smooth, top / 2, [["#ffffff", 5], [colour, 2.6]]);
-  const peak = smooth.values.indexOf(top);
+  const { width, height } = context.canvas;
+  drawLine(context, part, top / 2, [["#ffffff", 5], [colour, 2.6]]);
+  const own = part.values.map((value, at) => (value >= top / 2 ? value ** 2 / sum[at] : 0));
+  const peak = own.indexOf(own.reduce((most, value) => Math.max(most, value), 0));
   const inside = (share) => Math.min(Math.max(share, 0.05), 0.95);
   const x = inside(((peak % part.columns) + 0.5) / part.columns) * width;
   const y = inside((Math.floor(peak / part.columns) + 0.5) / part.rows) * height;
@@ -106,9 +110,9 @@ function drawMark(context, part, index, colours, smoothing) {
   context.lineWidth = size / 4;
   context.lineJoin = "round";
   context.strokeStyle = "#ffffff";
-  context.strokeText(String(index + 1), x, y);
+  context.strokeText(String(number), x, y);
   context.fillStyle = colour;
-  context.fillText(String(index + 1), x, y);
+  context.fillText(String(number), x, y);
   context.restore();
 }
 

@@ -67,7 +67,7 @@ function drawSide(pair, context, side) {
   if (settings.components) drawComponents(context, partsOf(pair, side), paint);
   else drawMap(context, sharesOf(pair, side), paint);
   const outlined = settings.significant && arrays[`significant/${side}`];
-  if (outlined) drawLine(context, fieldOf(outlined), 0.5, [["#000000", 6], ["#00e5ff", 3]]);
+  if (outlined) drawLine(context, blurred(fieldOf(outlined), 1.5), 0.5, [["#000000", 6], ["#00e5ff", 3]]);
 }
 
 /** A map as shares of its scale. */
@@ -133,6 +133,7 @@ function drawBar(canvas, colours) {
 
 function writeScale(pair, match) {
   const method = pair.data.methods[pair.settings.method];
+  pair.section.querySelector(".bar").hidden = !match && pair.settings.components;
   const ticks = match ? [[0, "0"], [0.5, "50 %"], [1, "100 %"]] : method.ticks;
   const list = pair.section.querySelector(".bar ol");
   list.replaceChildren(...ticks.map(([position, label]) => {
@@ -142,7 +143,9 @@ function writeScale(pair, match) {
   }));
   pair.section.querySelector(".unit").textContent = match
     ? "match, as a share of what is found of the best point"
-    : `${method.unit}; one scale for both pictures, line at half of its colours`;
+    : pair.settings.components
+      ? "each component in its colour, the more opaque the more is shared; lines at half of its maximum"
+      : `${method.unit}; one scale for both pictures, line at half of its colours`;
 }
 
 function writeTold(pair, match) {
