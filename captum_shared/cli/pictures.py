@@ -4,12 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-import torch
 import typer
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from captum_shared.attr import NeuronSimilarity, PixelSharedCorrespondence, components, counterpart, significance
+from captum_shared.attr import (
+    NeuronSimilarity,
+    PixelSharedCorrespondence,
+    Significance,
+    components,
+    counterpart,
+    significance,
+)
 from captum_shared.encoders.photographs import load_inputs
 from captum_shared.figures import components_figure, counterpart_figure, save_figure
 from captum_shared.images import image_folder
@@ -67,22 +73,21 @@ class Shown:
         pictures = self.pictures[0], self.pictures[1]
         save_figure(counterpart_figure(pictures, found, point, titles=self._heads), path)
 
-    def significant(self, null: Path) -> Bool[Tensor, "2 height width"]:
+    def significant(self, null: Path) -> Significance:
         """Test the maps against those with photographs that do not drive the neuron, and print how they come out.
 
         Args:
             null: folder of these photographs.
 
         Returns:
-            The significant pixels of image and reference.
+            The maps of image and reference against chance.
         """
         encoder: Any = self.similarity.image_features
         photographs = load_inputs(encoder, image_folder(null)[0])
         tested = significance(self.similarity, self.inputs, self.target, null_references=photographs)
         for title, p_value in zip(("image", "reference"), tested.p_values[0].tolist(), strict=True):
             typer.echo(f"more than chance in the {title}: p = {p_value:.3f} ({len(photographs)} null references)")
-        height, width = self.pictures.shape[2:]
-        return torch.cat(tested.of_pixels((height, width)))
+        return tested
 
 
 def point_of(text: str, size: tuple[int, int]) -> tuple[float, float]:

@@ -3,7 +3,7 @@ from .concordance import Concordance
 from .correlation import common_pairs, foreground, map_correlation
 from .evidence import PairEvidence, RankedReference, Responses
 from .grouping import likeness
-from .pair import PairExplanation, explain_pair
+from .pair import PairExplanation, explain_pair, pair_evidence
 from .plan import StudyCost, StudyPlan, cost_of_study, plan_study
 from .rank_tests import Relation
 from .result import NeuronResult, PairResult, StudyResult
@@ -33,6 +33,7 @@ __all__ = [
     "foreground",
     "likeness",
     "map_correlation",
+    "pair_evidence",
     "plan_study",
     "profile_correlations",
     "run_study",

@@ -4,14 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from captum_shared.attr.chance import Significance
+from captum_shared.attr.correspondence import activations_at_cut, compared
+from captum_shared.attr.pairs import Pair
 from captum_shared.attr.similarity import NeuronSimilarity
+from captum_shared.encoders.features import LatentFeatures
 from captum_shared.methods.explanation import Explanation, explain
 from captum_shared.methods.method import Method
 from captum_shared.methods.registry import DEFAULT_METHODS
+from captum_shared.study.evidence import PairEvidence
+from captum_shared.study.evidencing import blocks, component_maps
 
 _BATCH = 16
 
@@ -75,6 +82,47 @@ def explain_pair(
     best = int(similarities.argmax())
     pair = image, references[best : best + 1]
     return PairExplanation(best, similarities.cpu(), explain(similarity, pair, target, methods=methods))
+
+
+@torch.no_grad()
+def pair_evidence(
+    similarity: NeuronSimilarity, inputs: Pair, target: int, tested: Significance | None = None
+) -> PairEvidence | None:
+    """Tell why the maps of a pair are what they are, as a study keeps it of all of its pairs.
+
+    Args:
+        similarity: encoder and readout.
+        inputs: one pair (image, reference), each (1, channel, height, width).
+        target: the neuron.
+        tested: the maps of the pair against chance (:func:`~captum_shared.attr.significance`), if they are tested.
+
+    Returns:
+        The evidence; None if the layer has no positions, or they are not averaged.
+
+    Example:
+        >>> from captum_shared.encoders import encoder_by_name
+        >>> from captum_shared.neurons import LinearReadout
+        >>> similarity = NeuronSimilarity(encoder_by_name("embedded", "features"), LinearReadout.uniform(128, 0.1))
+        >>> pair = torch.rand(1, 3, 112, 112), torch.rand(1, 3, 112, 112)
+        >>> pair_evidence(similarity, pair, 0).correspondence.shape
+        (14, 14, 14, 14)
+    """
+    features = similarity.image_features
+    if not isinstance(features, LatentFeatures) or features.pool != "average":
+        return None
+    cuts = activations_at_cut(similarity, inputs)
+    if any(cut.ndim != 4 for cut in cuts):
+        return None
+    whole = compared(similarity, cuts, target)[0].double().cpu().numpy()
+    grids = [(cut.shape[2], cut.shape[3]) for cut in cuts]
+    whole = whole.reshape(*grids[0], *grids[1])
+    coarse = blocks(whole)
+    pixels, p_values = None, None
+    if tested is not None:
+        first, second = ((each.shape[2], each.shape[3]) for each in inputs)
+        pixels = torch.cat(tested.of_pixels(first, second)).cpu().numpy()
+        p_values = float(tested.p_values[0, 0]), float(tested.p_values[0, 1])
+    return PairEvidence(coarse.astype(np.float32), component_maps(whole, coarse), pixels, p_values)
 
 
 @torch.no_grad()
