@@ -58,9 +58,14 @@ def explain(
     max_pixels: MaxPixels = None,
     device: Annotated[str, typer.Option(help="Device to compute on, such as cpu, cuda or mps.")] = "cpu",
     output: Annotated[Path, typer.Option(help="File of the figure; the maps go beside it as .npz.")] = Path("pair.png"),
+    report: Annotated[
+        bool, typer.Option("--report", help="Write a page, too, on which places light up as you point at them.")
+    ] = False,
     force: Force = False,
 ) -> None:
     """Show what an image shares with a reference, for one neuron."""
+    import torch
+
     from captum_shared.attr.similarity import NeuronSimilarity
     from captum_shared.cli.explained import (
         candidates_of,
@@ -71,6 +76,7 @@ def explain(
         print_similarities,
         save_maps,
         told_neuron,
+        told_of,
     )
     from captum_shared.cli.networks import available, encoder
     from captum_shared.cli.pictures import Shown, beside, point_of
@@ -80,17 +86,19 @@ def explain(
     from captum_shared.images import image_folder, to_display
     from captum_shared.methods.registry import DEFAULT_METHODS, methods_by_name
     from captum_shared.neurons.readout import LinearReadout
-    from captum_shared.study.pair import explain_pair
+    from captum_shared.report import write_pair_report
+    from captum_shared.study.pair import explain_pair, pair_evidence
 
     check_output(output)
     maps_file = output.with_suffix(".npz")
     drawn = [output, *(beside(output, what) for what, asked in (("components", components), ("match", match)) if asked)]
+    page = [output.with_suffix(".html")] if report else []
     read = [
         image,
         *references,
         *(Path(each) for each in (weights, readout, center, features, null) if each is not None),
     ]
-    check_outputs([*drawn, maps_file], read=read, made=made_before(maps_file), force=force)
+    check_outputs([*drawn, maps_file, *page], read=read, made=made_before(maps_file), force=force)
     methods = methods_by_name(listed(method) or DEFAULT_METHODS)
     if neuron is not None and readout is None:
         raise ValueError("--neuron chooses among the neurons of a --readout: give both, or neither for plain cosine.")
@@ -119,7 +127,8 @@ def explain(
     shown = to_display(images, cut.preprocess)
     titles = (f"image\n{image.name}", f"reference\n{references[best - 1].name}")
     pair = Shown(centred, (images[:1], images[best : best + 1]), target, shown[[0, best]], titles)
-    regions = None if null is None else pair.significant(null)
+    tested = None if null is None else pair.significant(null)
+    regions = None if tested is None else torch.cat(tested.of_pixels((shown.shape[2], shown.shape[3])))
     title = f"{seen_by} of {model}, {cut.layer}: similarity {float(explanation.similarities[best - 1]):.2f}"
     save_figure(
         figure_of(explanation, pair, candidates_of(explanation, shown, references), regions, title=title), output
@@ -128,5 +137,11 @@ def explain(
         pair.draw_components(beside(output, "components"))
     if point is not None:
         pair.draw_counterpart(point, beside(output, "match"))
-    save_maps(explanation, maps_file, [image, *references], drawn)
-    typer.echo(f"Wrote {', '.join(map(str, [drawn[0], maps_file, *drawn[1:]]))}.")
+    evidence = pair_evidence(centred, pair.inputs, target, tested)
+    told_too = told_of(explanation, pair, shown, evidence, title=title)
+    save_maps(explanation, maps_file, [image, *references], drawn, told_too)
+    for path in page:
+        write_pair_report(maps_file, path)
+    typer.echo(f"Wrote {', '.join(map(str, [drawn[0], maps_file, *drawn[1:], *page]))}.")
+    for path in page:
+        typer.echo(f"To look at: {path.absolute().as_uri()}")

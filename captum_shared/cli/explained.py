@@ -9,8 +9,9 @@ from typing import Any, Final
 import numpy as np
 import torch
 import typer
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
+from numpy import ndarray
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
@@ -24,6 +25,8 @@ from captum_shared.encoders.windows import local_scatter
 from captum_shared.figures import Candidate, explanation_panels, pair_figure, shared_totals, told_share
 from captum_shared.images import image_folder
 from captum_shared.neurons.readout import LinearReadout
+from captum_shared.report.page import is_page
+from captum_shared.study.evidence import RANKED, PairEvidence, packed_evidence
 from captum_shared.study.pair import PairExplanation
 
 _FEWEST: Final = 10
@@ -182,10 +185,64 @@ def made_before(maps_file: Path) -> list[Path]:
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return []
     beside = {maps_file.with_name(name): total for name, total in figures.items()}
-    return [maps_file, *(path for path, total in beside.items() if path.is_file() and digest_of(path) == total)]
+    page = maps_file.with_suffix(".html")
+    figures_left = [path for path, total in beside.items() if path.is_file() and digest_of(path) == total]
+    return [maps_file, *figures_left, *([page] if is_page(page) else [])]
 
 
-def save_maps(explanation: PairExplanation, path: Path, photographs: list[Path], figures: list[Path]) -> None:
+def told_of(
+    explanation: PairExplanation,
+    pair: Shown,
+    shown: Float[Tensor, "image 3 height width"],
+    evidence: PairEvidence | None,
+    *,
+    title: str,
+) -> dict[str, Any]:
+    """Collect what a report of a pair shows besides its maps.
+
+    Args:
+        explanation: the pair.
+        pair: as it is drawn.
+        shown: image and all references as RGB between 0 and 1.
+        evidence: why its maps are what they are; None where that is not known.
+        title: what stands above.
+
+    Returns:
+        Arrays by name, for :func:`save_maps`.
+    """
+    ranked = explanation.similarities.argsort(descending=True).tolist()[:RANKED]
+    best = 1 + explanation.reference
+    return {
+        "title": title,
+        "methods": np.array(list(explanation.explanations)),
+        "pictures": to_bytes(shown[[0, best]]),
+        "ranked": np.array(ranked),
+        "ranked_similarities": explanation.similarities[ranked].numpy(),
+        "ranked_pictures": to_bytes(shown[[1 + index for index in ranked]]),
+        **({} if evidence is None else packed_evidence([evidence])),
+    }
+
+
+def to_bytes(shown: Float[Tensor, "image 3 height width"]) -> UInt8[ndarray, "image height width 3"]:
+    """Return images as bytes.
+
+    Args:
+        shown: RGB between 0 and 1.
+
+    Returns:
+        RGB between 0 and 255.
+
+    Example:
+        >>> to_bytes(torch.full((1, 3, 1, 1), 0.5))[0, 0, 0]
+        array([128, 128, 128], dtype=uint8)
+    """
+    pixels: ndarray = (255 * shown.permute(0, 2, 3, 1)).round().clamp(0, 255).byte().cpu().numpy()
+    return pixels
+
+
+def save_maps(
+    explanation: PairExplanation, path: Path, photographs: list[Path], figures: list[Path], told: dict[str, Any]
+) -> None:
     """Write the attributions of a pair, and what is known of it, as arrays.
 
     Args:
@@ -193,6 +250,7 @@ def save_maps(explanation: PairExplanation, path: Path, photographs: list[Path],
         path: the file.
         photographs: the files of the image and all references.
         figures: the files of the figures, beside it.
+        told: what a report shows besides (:func:`told_of`).
     """
     figures = list(dict.fromkeys([*figures, *made_before(path)[1:]]))
     maps: dict[str, Any] = {
@@ -210,9 +268,11 @@ def save_maps(explanation: PairExplanation, path: Path, photographs: list[Path],
             temporary,
             image=str(photographs[0]),
             reference=str(photographs[1 + explanation.reference]),
+            references=np.array([str(photograph) for photograph in photographs[1:]]),
             similarity=float(explanation.similarities[explanation.reference]),
             figures=np.array([figure.name for figure in figures]),
             figures_sha256=np.array([digest_of(figure) for figure in figures]),
+            **told,
             **totals,
             **maps,
         )

@@ -11,13 +11,17 @@ from typing import Any, Final, final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from captum_shared._files import write_atomically
-from captum_shared._resuming import versions
+from captum_shared._files import digest_of, write_atomically
+from captum_shared._resuming import digest, versions
 from captum_shared.figures.page import shortened
 from captum_shared.report.libraries import library
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 _STYLE, _SCRIPT = "page.css", "page.js"
+REPORT: Final = "report.html"
+"""What a page is called in the folder that it is of."""
+
+_GENERATOR: Final = '<meta name="generator" content="captum-shared'
 _NAME: Final = 60
 """Letters of a name that a line shows."""
 
@@ -123,6 +127,37 @@ def embedded(content: Any) -> Markup:
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return Markup(text)  # nosec B704  # escaped above
+
+
+def digest_of_looks() -> str:
+    """Sum up what makes pages look as they do, so that one that was written by another version is known.
+
+    Returns:
+        SHA-256 of all templates, scripts and styles, and of the versions of what writes them.
+    """
+    told = [f"{name} {version}" for name, version in versions("captum-shared", "jinja2", "pillow", "plotly").items()]
+    files = [digest_of(path) for path in sorted(TEMPLATES.iterdir())]
+    return digest(text.encode() for text in (*told, *files))
+
+
+def is_page(path: str | Path) -> bool:
+    """Tell whether a file is a page that captum-shared wrote.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Whether it is.
+
+    Example:
+        >>> is_page("no such file")
+        False
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return _GENERATOR.encode() in file.read(2000)
+    except OSError:
+        return False
 
 
 def number(value: float | None, form: str = ".2f") -> str:

@@ -1,11 +1,15 @@
 """The page of a study: what was asked for, all neurons at a glance, and each of them at length."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from captum_shared._files import digest_of
+from captum_shared._record import keep
+from captum_shared._resuming import digest
 from captum_shared.report.addresses import addresses
 from captum_shared.report.neurons import neuron_sections
-from captum_shared.report.page import Part, write_page
+from captum_shared.report.page import REPORT, Part, digest_of_looks, write_page
 from captum_shared.report.population import population
 from captum_shared.study.result import StudyResult
 
@@ -34,6 +38,21 @@ def write_study_report(result: StudyResult, path: str | Path) -> None:
     """
     known = addresses(result.neurons)
     write_page(path, _title(result), [_head(result), population(result, known), neuron_sections(result, known)])
+
+
+def keep_study_report(result: StudyResult) -> Path:
+    """Write the page of a study into its folder, as part of its record: what is there and whole is left as it is.
+
+    Args:
+        result: the study.
+
+    Returns:
+        The file, ``report.html`` in the folder of the study.
+    """
+    folder, told = result.map_file.parent, repr(replace(result, map_file=Path()))
+    parts = [told.encode(errors="surrogatepass"), digest_of(result.map_file).encode(), digest_of_looks().encode()]
+    keep(folder, {REPORT: lambda path: write_study_report(result, path)}, of=digest(parts))
+    return folder / REPORT
 
 
 def _title(result: StudyResult) -> str:

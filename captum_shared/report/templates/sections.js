@@ -126,4 +126,4 @@ function listenToSections() {
 }
 
 listenToSections();
-if (document.querySelector("main > [data-pair]")) showPairs(document.querySelector("main"));
+for (const only of document.querySelectorAll("[data-only]")) showPairs(only);
