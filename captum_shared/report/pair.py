@@ -136,7 +136,8 @@ def chance_told(evidence: PairEvidence) -> dict[str, str]:
         Labels and p-values, ready to read.
 
     Example:
-        >>> chance_told(PairEvidence(np.ones((1, 1, 1, 1)), np.ones((1, 2, 1, 1)), None, (0.02, 0.3)))
+        >>> one, two = np.ones((1, 1, 1, 1), np.float32), np.ones((1, 2, 1, 1), np.float32)
+        >>> chance_told(PairEvidence(one, two, None, (0.02, 0.3)))
         {'chance, image': 'p = 0.020', 'chance, reference': 'p = 0.300'}
     """
     if evidence.p_values is None:
