@@ -65,6 +65,7 @@ class StudyOptions:
     workers: int | None
     resume: bool
     figures: Any
+    no_report: Any
 
 
 @final

@@ -28,6 +28,7 @@ from captum_shared.cli.study_options import (
     Methods,
     Models,
     Neurons,
+    NoReport,
     Output,
     Pooling,
     Preferred,
@@ -91,6 +92,7 @@ def study(
     workers: Workers = None,
     resume: Resume = False,
     figures: Figures = "png",
+    no_report: NoReport = False,
 ) -> None:
     """Explain a recording: which objects drive each neuron, what they resemble for it, and where."""
     options = locals()

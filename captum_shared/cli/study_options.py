@@ -144,6 +144,9 @@ Resume: TypeAlias = Annotated[bool, _option(OUTPUT, "--resume", help="Go on with
 Figures: TypeAlias = Annotated[
     FigureFormat, _option(OUTPUT, metavar="NAME", help="Format of the figures: png, pdf or svg.")
 ]
+NoReport: TypeAlias = Annotated[
+    bool, _option(OUTPUT, "--no-report", help="Leave out report.html, the study in a browser.")
+]
 Check: TypeAlias = Annotated[
     bool, typer.Option("--check", help="Say what the study will do and cost, and what is wrong; nothing is written.")
 ]
