@@ -160,7 +160,7 @@ def is_page(path: str | Path) -> bool:
         return False
 
 
-def number(value: float | None, form: str = ".2f") -> str:
+def number(value: float | int | None, form: str = ".2f") -> str:
     """Write a number, or a dash where there is none.
 
     Args:

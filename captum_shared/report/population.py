@@ -67,7 +67,7 @@ MEASURES: Final = (
     Measure("others", "response, others", lambda neuron: neuron.ooc_mean, ".3g", filtered=False),
     Measure("agreement", "agreement", _mean_over_pairs("agreement")),
     Measure("similarity", "similarity", _mean_over_pairs("similarity"), filtered=False),
-    Measure("pairs", "pairs", lambda neuron: len(neuron.pairs), ".0f", filtered=False),
+    Measure("pairs", "pairs", lambda neuron: float(len(neuron.pairs)), ".0f", filtered=False),
 )
 """The columns of the table that every study has, in their order; that of selectivity comes after the responses."""
 
