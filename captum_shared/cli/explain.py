@@ -137,7 +137,7 @@ def explain(
         pair.draw_components(beside(output, "components"))
     if point is not None:
         pair.draw_counterpart(point, beside(output, "match"))
-    evidence = pair_evidence(centred, pair.inputs, target, tested)
+    evidence = pair_evidence(centred, pair.inputs, target, tested) if report else None
     told_too = told_of(explanation, pair, shown, evidence, title=title)
     save_maps(explanation, maps_file, [image, *references], drawn, told_too)
     for path in page:

@@ -18,7 +18,7 @@ from captum_shared.study.evidence import PairEvidence, evidence_in
 
 _AGAIN: Final = "Explain the pair again: files of older versions lack what a report shows."
 _UNKNOWN: Final = {
-    "evidence": "What matches what is not known: the layer has no positions, or they are not averaged.",
+    "evidence": "What matches what is not known: explain had no --report, or averages no positions.",
     "references": "There was one reference, and no choice.",
 }
 

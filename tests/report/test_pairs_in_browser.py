@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browsing import PHONE, Window, hindrances, overflow
-from pairs import GRID, HOSTILE, evidence, study, with_evidence
 from matplotlib import colormaps
+from pairs import GRID, HOSTILE, evidence, study, with_evidence
 from PIL import Image
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
 from captum_shared.report import write_study_report
 
@@ -160,7 +160,7 @@ def test_hostile_names_are_inert(window: Window, tmp_path: Path) -> None:
         title = page.title()
         for details in page.locator("details.neuron").all():
             details.locator("summary").click()
-        page.wait_for_function("document.querySelectorAll('[data-drawn]').length === 7")
+        expect(page.locator("details[data-drawn]")).to_have_count(len(HOSTILE), timeout=20_000)
         assert page.title() == title
         assert page.locator("details.neuron [data-pair]").count() == 2 * len(HOSTILE)
         assert overflow(page) <= 0
