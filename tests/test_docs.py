@@ -179,6 +179,7 @@ def declared_extras() -> set[str]:
     return {*re.findall(r"^([\w-]+) = \[", section, re.MULTILINE)}
 
 
+@pytest.mark.filterwarnings("ignore:Attempting to normalize")  # Captum's picture of a map of random weights
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_every_block_of_a_page_runs(
     as_installed: None, page: Path, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -189,6 +190,7 @@ def test_every_block_of_a_page_runs(
     get_model = torchvision.models.get_model
     monkeypatch.setattr(torchvision.models, "get_model", lambda name, weights: get_model(name, weights=None))
     monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
     names: dict[str, Any] = {"__name__": "page", **GIVEN.get(str(page.relative_to(ROOT)), {})}
     for language, code in found:
         if language == "python":
