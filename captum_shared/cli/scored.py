@@ -2,13 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import torch
 import typer
 
+from captum_shared._record import keep
+from captum_shared._resuming import digest
 from captum_shared.evaluation import Extent, Task, run_benchmark
+from captum_shared.evaluation.hardest import MAPS
+from captum_shared.evaluation.run import RESULT
 from captum_shared.figures import save_benchmark
 from captum_shared.methods import METHODS, Method, methods_by_name
+from captum_shared.report import write_benchmark_report
+
+REPORT: Final = "report.html"
 
 
 def extent_of(pairs: int, controls: int, faithful: int, sanity: int) -> Extent:
@@ -56,7 +64,7 @@ def methods_compared(names: Sequence[str] | None) -> list[Method]:
 
 
 def run_and_save(
-    task: Task, compared: list[Method], extent: Extent, *, output: Path, resume: bool, device: torch.device
+    task: Task, compared: list[Method], extent: Extent, *, output: Path, resume: bool, device: torch.device, report: bool
 ) -> None:
     """Run a benchmark, print its table, and write all of its files.
 
@@ -67,7 +75,21 @@ def run_and_save(
         output: the folder to write to.
         resume: whether to go on with the benchmark that it holds.
         device: what to compute on.
+        report: whether to write its page, too.
     """
     task.similarity.to(device).to(memory_format=torch.channels_last)
     result = run_benchmark(task, [*compared, *task.ceilings], extent=extent, output=output, resume=resume)
     typer.echo(f"{save_benchmark(result, output)}\n\nWrote results.json, table.md and figure.png to {output}.")
+    if report:
+        save_report(output)
+
+
+def save_report(output: Path) -> None:
+    """Write the page of a benchmark, and tell its address.
+
+    Args:
+        output: the folder of the benchmark.
+    """
+    of = digest([(output / name).read_bytes() for name in (RESULT, MAPS, "figure.png") if (output / name).is_file()])
+    keep(output, {REPORT: lambda path: write_benchmark_report(output, path)}, of=of)
+    typer.echo(f"Wrote {(output / REPORT).absolute().as_uri()}: open it in a browser.")

@@ -1,3 +1,4 @@
+from .hardest import HardPair, hard_pairs
 from .result import table
 from .run import Extent, run_benchmark, run_category_neurons
 from .scores import (
@@ -53,6 +54,7 @@ __all__ = [
     "CategoryNeuron",
     "Evidence",
     "Extent",
+    "HardPair",
     "Interval",
     "KnownPairs",
     "LabelObserver",
@@ -71,6 +73,7 @@ __all__ = [
     "cells_alone",
     "factorial_design",
     "grid_task",
+    "hard_pairs",
     "known_regions",
     "label_ceiling",
     "map_agreement",

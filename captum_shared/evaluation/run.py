@@ -19,6 +19,7 @@ from captum_shared._resuming import ResumableFolder, versions
 from captum_shared.attr.similarity import NeuronSimilarity
 from captum_shared.encoders.features import LatentFeatures
 from captum_shared.encoders.store import FeatureStore
+from captum_shared.evaluation.hardest import MAPS, hardest, pair_maps, writer
 from captum_shared.evaluation.scores.evidence import Evidence, KnownPairs
 from captum_shared.evaluation.scores.intervals import Interval, bootstrap
 from captum_shared.evaluation.scores.records import SCORES
@@ -76,7 +77,7 @@ def run_benchmark(
     resume: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Score the maps of methods on a task, and write ``results.json``.
+    """Score the maps of methods on a task, and write ``results.json``, and ``maps.npz`` of the hardest pairs.
 
     Args:
         task: the task.
@@ -91,7 +92,9 @@ def run_benchmark(
         ``scores`` (name of the score, then ``value``, ``low`` and ``high`` of its 95 % interval over pairs; None where
         it is not defined), ``seconds_per_pair`` and, where the recommended method is among them, ``differences``: by
         how much ``answer_largest`` and ``mass`` lie above those of the recommended method for the same pairs, with an
-        interval over neurons, each drawn with all its pairs. The best ``answer_largest`` comes first.
+        interval over neurons, each drawn with all its pairs. The best ``answer_largest`` comes first. Kept are the maps
+        of the pairs on which least of the recommended method's (or else the first one's) lies on the answer
+        (:func:`~captum_shared.evaluation.hard_pairs`).
 
     Raises:
         ImportError: if a method's package is not installed.
@@ -100,9 +103,10 @@ def run_benchmark(
     compared = methods_by_name(chosen)
     settings = {"task": task.name, **task.settings, **asdict(extent), "methods": [method.name for method in compared]}
     described = {**settings, **versions(*PACKAGES)}
-    with ResumableFolder(output, described, result=RESULT, work="benchmark", resume=resume) as folder:
+    with ResumableFolder(output, described, result=RESULT, files=(MAPS,), work="benchmark", resume=resume) as folder:
         if not folder.finished:
             parts = _parts(folder, task, compared, extent, progress=progress)
+            folder.add(MAPS, _hardest(folder, task, compared, parts, progress=progress))
             folder.finish(_writer(_result(task, compared, settings, parts)))
     finished: dict[str, Any] = json.loads((folder.path / RESULT).read_text(encoding="utf-8"))
     return finished
@@ -120,6 +124,29 @@ def _parts(
             parts.append(folder.once(f"pairs_{start:05d}", score))
             bar.update(indices.stop * len(compared) - bar.n)  # of what was kept
     return parts
+
+
+def _hardest(
+    folder: ResumableFolder, task: Task, compared: Sequence[Method], parts: Sequence[Values], *, progress: bool
+) -> Callable[[Path], None]:
+    """Make the maps of the hardest pairs once more, kept pair by pair."""
+    judge = compared.index(RECOMMENDED) if RECOMMENDED in compared else 0
+    judged = [name for name, score in SCORES.items() if score.needs == "pairs"]
+    scores = {name: np.stack([_means(f"{method.name}/{name}", parts) for method in compared]) for name in judged}
+    indices = hardest(scores["mass"][judge])
+    kept = []
+    for index in tqdm(indices, desc="maps of the hardest pairs", unit="pair", disable=not progress):
+        trial = task.trial(index)
+        make = partial(pair_maps, task, _known_pairs([trial], task.similarity), compared, trial)
+        kept.append(folder.once(f"maps_{index:05d}", make))
+    return writer(kept, indices, scores)
+
+
+def _means(name: str, parts: Sequence[Values]) -> ndarray:
+    """The score of every pair: the mean over its images, of those where the question is not open."""
+    values = np.concatenate([part[name] for part in parts])
+    means: ndarray = torch.from_numpy(values).double().reshape(len(values), -1).nanmean(1).numpy()
+    return means
 
 
 def _result(

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from captum_shared._files import check_place
+from captum_shared.evaluation.run import RESULT
+from captum_shared.report.benchmark import write_benchmark_report
 from captum_shared.report.explained import write_pair_report
 from captum_shared.report.page import is_page
 from captum_shared.report.study import keep_study_report, write_study_report
@@ -13,7 +15,7 @@ def write_report(source: str | Path, path: str | Path | None = None) -> Path:
     """Write the page of whatever captum-shared made, as one HTML file that opens without a server or a network.
 
     Args:
-        source: the folder of a study, or the ``.npz`` file of ``captum-shared explain``.
+        source: the folder of a study or of a benchmark, or the ``.npz`` file of ``captum-shared explain``.
         path: the file; by default ``report.html`` in the folder, or the name of the ``.npz`` file as ``.html``. Only
             another page is written over.
 
@@ -41,6 +43,12 @@ def write_report(source: str | Path, path: str | Path | None = None) -> Path:
         output = output or source.with_suffix(".html")
         _check(output)
         write_pair_report(source, output)
+        return output
+    results = source / RESULT if source.is_dir() else source
+    if results.name == RESULT and results.is_file():
+        output = output or results.with_name("report.html")
+        _check(output)
+        write_benchmark_report(results, output)
         return output
     raise _unknown(source)
 
