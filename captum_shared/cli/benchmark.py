@@ -34,6 +34,9 @@ WithoutNeurons: TypeAlias = Annotated[
     bool, typer.Option("--without-neurons", help="Plain embedding similarity: what two images share, for nobody.")
 ]
 Resume: TypeAlias = Annotated[bool, typer.Option("--resume", help="Go on with the benchmark in the output folder.")]
+NoReport: TypeAlias = Annotated[
+    bool, typer.Option("--no-report", help="Leave out report.html, the page with the table and the maps.")
+]
 
 CONTROLS: Final = 64
 benchmark = typer.Typer(no_args_is_help=True)
@@ -55,6 +58,7 @@ def parts(
     seed: Seed = 0,
     device: Device = "cpu",
     resume: Resume = False,
+    no_report: NoReport = False,
 ) -> None:
     """Score methods on drawn images whose parts drive simulated neurons."""
     asked = asked_for(locals())
@@ -68,7 +72,7 @@ def parts(
     _check_folder(output, resume=resume)
     compared, chosen_device = methods_compared(listed(names)), available(device)
     task = parts_task(n_neurons=0 if without_neurons else 48, seed=seed, progress=True)
-    run_and_save(task, compared, extent, output=output, resume=resume, device=chosen_device)
+    run_and_save(task, compared, extent, output=output, resume=resume, device=chosen_device, report=not no_report)
     remember(output, asked, ["."])
 
 
@@ -98,6 +102,7 @@ def grid(
     max_pixels: MaxPixels = None,
     device: Device = "cpu",
     resume: Resume = False,
+    no_report: NoReport = False,
 ) -> None:
     """Score methods on grids of four photographs, whose categories drive simulated neurons."""
     asked = asked_for(locals())
@@ -117,7 +122,7 @@ def grid(
     store = None if features is None else FeatureStore.open(features)
     task = grid_task(images, encoders, half=half, n_neurons=n_neurons, seed=seed, store=store, progress=True)
     named = replace(task, settings={**task.settings, "model": model})
-    run_and_save(named, compared, extent, output=output, resume=resume, device=chosen_device)
+    run_and_save(named, compared, extent, output=output, resume=resume, device=chosen_device, report=not no_report)
     remember(output, asked, ["."])
 
 
@@ -140,9 +145,11 @@ def neurons(
     max_pixels: MaxPixels = None,
     device: Device = "cpu",
     resume: Resume = False,
+    no_report: NoReport = False,
 ) -> None:
     """Show what drives six simulated neurons, each of which prefers a category of photographs."""
     from captum_shared.cli.networks import available, encoder
+    from captum_shared.cli.scored import save_report
     from captum_shared.encoders import FeatureStore
     from captum_shared.evaluation import run_category_neurons
     from captum_shared.evaluation.tasks.preferences import DEFAULT_METHODS
@@ -163,6 +170,8 @@ def neurons(
     figure = {"figure.png": lambda path: save_figure(preferences_figure(explained), path)}
     keep(output, figure, of=digest_of(output / "results.json"))
     typer.echo(f"Wrote results.json and figure.png to {output}.")
+    if not no_report:
+        save_report(output)
 
 
 def _told_again(output: Path, asked: dict[str, Any]) -> bool:

@@ -64,7 +64,14 @@ def methods_compared(names: Sequence[str] | None) -> list[Method]:
 
 
 def run_and_save(
-    task: Task, compared: list[Method], extent: Extent, *, output: Path, resume: bool, device: torch.device, report: bool
+    task: Task,
+    compared: list[Method],
+    extent: Extent,
+    *,
+    output: Path,
+    resume: bool,
+    device: torch.device,
+    report: bool,
 ) -> None:
     """Run a benchmark, print its table, and write all of its files.
 

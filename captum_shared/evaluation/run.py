@@ -135,7 +135,7 @@ def _hardest(
     scores = {name: np.stack([_means(f"{method.name}/{name}", parts) for method in compared]) for name in judged}
     indices = hardest(scores["mass"][judge])
     kept = []
-    for index in tqdm(indices, desc="maps of the hardest pairs", unit="pair", disable=not progress):
+    for index in Progress(indices, desc="maps of the hardest pairs", unit="pair", disable=not progress):
         trial = task.trial(index)
         make = partial(pair_maps, task, _known_pairs([trial], task.similarity), compared, trial)
         kept.append(folder.once(f"maps_{index:05d}", make))

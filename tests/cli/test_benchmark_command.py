@@ -88,7 +88,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.usefixtures("as_installed")
 class TestCommand:
     def test_parts(self, finished: Path, tmp_path: Path) -> None:
-        assert sorted(contents(finished)) == [RECORD, "figure.png", "results.json", "table.md"]
+        assert sorted(contents(finished)) == [
+            RECORD,
+            "figure.png",
+            "maps.npz",
+            "report.html",
+            "results.json",
+            "table.md",
+        ]
         result = written(finished)
         assert result["task"] == "parts"
         assert {method["name"]: method["family"] for method in result["methods"]} == {
@@ -201,7 +208,7 @@ class TestCommand:
         options = ["neurons", "--images", photographs, "--model", "embedded", "--output", tmp_path / "out"]
         result = command(*options, "--method", "random,neuron-saliency", "--seed", "2")
         assert result.exit_code == 0, result.output
-        assert sorted(contents(tmp_path / "out")) == [RECORD, "figure.png", "results.json"]
+        assert sorted(contents(tmp_path / "out")) == [RECORD, "figure.png", "report.html", "results.json"]
         names = ["random", "neuron-saliency"]
         expected = category_neurons(encoder_by_name("embedded", "features"), photographs, names=names, seed=2)
         assert written(tmp_path / "out") == {

@@ -87,7 +87,9 @@
       if (!chart.drawn) return;
       window.Plotly.restyle(element, { selectedpoints: [selected()] }, [0]);
       const boxes = element.layout.selections || [];
-      if (boxes.length > 0 && (brushed === null || !chart.brushing)) window.Plotly.relayout(element, { selections: [] });
+      if (boxes.length === 0 || (brushed !== null && chart.brushing)) return;
+      chart.clearing = true; // plotly.js tells of it as if somebody had chosen nothing
+      window.Plotly.relayout(element, { selections: [] }).finally(() => { chart.clearing = false; });
     }
 
     function light(neuron) {
@@ -120,6 +122,7 @@
   }
 
   function brush(chart, event) {
+    if (chart.clearing) return;
     if (!event || !event.points) {
       if (brushed === null) return;
       brushed = null;
