@@ -1,10 +1,16 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jaxtyping
 import pandas as pd
 import pytest
+from browsing import NAMES, Window, chromium, start
+from playwright.sync_api import Browser, sync_playwright
+
+if TYPE_CHECKING:
+    from captum_shared.recordings.recording import Recording
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,3 +41,30 @@ def as_installed() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> "Recording":
+    from toy_experiment import recorded  # not before jaxtyping checks what is imported
+
+    return recorded(tmp_path / "images")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, started once; tests are skipped where there is none."""
+    executable = chromium()
+    if executable is None:
+        pytest.skip(f"no browser: none of {', '.join(NAMES)} is on PATH, and CHROMIUM names none")
+    with sync_playwright() as playwright:
+        started = start(playwright, executable)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def window(browser: Browser) -> Iterator[Window]:
+    """Opens pages; the test fails if one of them reports an error, or asks for anything but its file."""
+    opened = Window(browser)
+    yield opened
+    assert opened.faults == []

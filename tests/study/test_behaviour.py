@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 from toy_experiment import SETTINGS, contents, study
 from toy_study import texts
 
-from captum_shared.cli.study import _print_summary
+from captum_shared.cli.summary import print_summary
 from captum_shared.figures import behaviour_figure, write_figures
 from captum_shared.neurons.readout import LinearReadout
 from captum_shared.recordings.recording import Recording
@@ -183,7 +183,7 @@ def test_it_is_drawn_and_printed(
     result: StudyResult, plain: StudyResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "behaviour.png" in {path.name for path in write_figures([result], ["toy"], tmp_path)}
-    _print_summary([result], ["toy"])
+    print_summary([result], ["toy"])
     told = capsys.readouterr().out
     assert all(f"behaviour: {line}\n" in told for line in result.behaviour.told)
     assert "agreement of the maps, all neurons: rank correlation with times.csv -1.00 over" in told

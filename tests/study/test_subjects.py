@@ -10,7 +10,7 @@ import torch
 from toy_experiment import SETTINGS, blobs, contents, encoder, study
 
 from captum_shared.attr.similarity import NeuronSimilarity
-from captum_shared.cli.study import _print_summary
+from captum_shared.cli.summary import print_summary
 from captum_shared.figures import write_figures
 from captum_shared.images import load_images, rgb_preprocess
 from captum_shared.neurons.encoding import fit_readout
@@ -67,7 +67,7 @@ def test_a_study_says_which_two_share_their_tuning(result: StudyResult) -> None:
 
 def test_it_is_drawn_and_printed(result: StudyResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "subjects.png" in {path.name for path in write_figures([result], ["toy"], tmp_path)}
-    _print_summary([result], ["toy"])
+    print_summary([result], ["toy"])
     assert f"subjects: {result.compared[0].told}\n" in capsys.readouterr().out
     assert "M1 and M3 agree more with each other than with M2 (" in result.compared[0].told
 
