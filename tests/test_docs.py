@@ -56,7 +56,9 @@ ALIKE = (  # what stands for what is large or far away: the same options, of som
         r"\S+ --images photographs --stimuli \S+ --preferred body",
     ),
     ("--model squeezenet1_1 --weights DEFAULT --layer features", "--model resnet50 --weights DEFAULT --layer layer4"),
-    ("--model squeezenet1_1", "--model (resnet50|squeezenet1_0)"),
+    ("--model embedded --layer features", "--model squeezenet1_0 --weights DEFAULT( --layer [a-z.2]+)*"),
+    ("--model squeezenet1_1", "--model resnet50"),
+    ("--center objects", "--center photographs"),
     ("--engine local", r"--engine ray( --workers \d+)?"),
     ("", r"--address \S+"),
 )
@@ -80,7 +82,7 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 def commands(code: str) -> list[str]:
     """The commands of a block of shell, each in one line, without what sets variables."""
-    lines = re.sub(r"\\\n\s*", " ", code).splitlines()
+    lines = re.sub(r"\s*\\\n\s*", " ", code).splitlines()
     whole = [part.strip() for line in lines if not line.startswith("#") for part in line.split(" && ")]
     return [re.sub(r"^([A-Z_]+=\S+ )+|\.venv/bin/", "", command) for command in whole if command]
 
@@ -96,6 +98,8 @@ def made_small(command: str) -> list[str]:
         return arguments
     if arguments[0] == "study" and alike != command and "--check" not in arguments:
         arguments.append("--check")  # all that it would do, short of doing it on other images
+    if "--check" in arguments:
+        arguments += ["--output", "checked"]
     methods = [] if "--method" in arguments or name not in ONE_METHOD else ["--method", "recommended"]
     return [*arguments, *methods, *shlex.split(SMALL.get(name, ""))]
 
@@ -285,10 +289,12 @@ def test_the_example_of_every_format_is_the_same_recording(kind: str, tmp_path: 
             assert recording.responses[phase - 1, index].tolist() == pytest.approx(expected)
 
 
-def test_the_example_of_a_settings_file_is_one_of_its_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_of_a_settings_file_is_one_of_its_study(
+    as_installed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(DOCS / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
-    run("captum-shared study --config examples/study.toml --check --preferred creature")
+    run("captum-shared study --config examples/study.toml --check")
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for kind in FORMATS:
             world = Path(folder) / kind
-            file = simulate_recording(world, format=kind, n_neurons=2, n_creatures=3, n_artefacts=3)
+            file = simulate_recording(world, format=kind, n_neurons=2, n_creatures=6, n_artefacts=6)
             shutil.copy(file, EXAMPLES / file.name)
         shutil.copytree(world / "images", EXAMPLES / "images")
         shutil.copy(world / "stimuli.csv", EXAMPLES / "stimuli.csv")
@@ -48,6 +48,9 @@ def write_others(folder: Path) -> None:
     init = [sys.executable, "-m", "captum_shared", "init", str(EXAMPLES), "--images", str(EXAMPLES), "--force"]
     subprocess.run(init, check=True)
     (EXAMPLES / "stimuli.csv").write_bytes(table)  # with categories, which init cannot know
+    settings = EXAMPLES / "study.toml"
+    text = settings.read_text(encoding="utf-8").replace('preferred = "images"', 'preferred = "creature"')
+    settings.write_text(text.replace("# folds = 10", "folds = 2"), encoding="utf-8")
     measure = pd.DataFrame({"stimulus_id": recording.stimulus_ids, "value": range(len(recording.stimulus_ids))})
     measure.to_csv(EXAMPLES / "behaviour.csv", index=False)
 
