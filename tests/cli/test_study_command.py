@@ -128,6 +128,31 @@ def test_a_killed_study_resumes_to_the_same_files(recording: Path, finished: Pat
     assert contents(output) == contents(finished)
 
 
+@pytest.mark.filterwarnings("default:.*put aside")
+def test_a_damaged_report_is_put_aside_and_made_anew(recording: Path, finished: Path, tmp_path: Path) -> None:
+    folder, whole = tmp_path / "study", (finished / "report.html").read_bytes()
+    shutil.copytree(finished, folder)
+    (folder / "report.html").write_bytes(whole[:-100])
+    result = run(*arguments(recording, folder, "--resume"))
+    assert result.exit_code == 0, result.output
+    assert (folder / "report.html").as_uri() in result.output
+    assert (folder / "report.html").read_bytes() == whole
+    assert (folder / "damaged" / "report.html").read_bytes() == whole[:-100]
+
+
+def test_a_study_may_be_without_its_report(recording: Path, finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder)
+    (folder / "report.html").unlink()
+    result = run(*arguments(recording, folder, "--resume", "--no-report"))
+    assert result.exit_code == 0, result.output
+    assert not (folder / "report.html").exists()
+    assert "report.html" not in result.output
+    again = run("report", folder, "--output", tmp_path / "elsewhere.html")
+    assert again.exit_code == 0, again.output
+    assert (tmp_path / "elsewhere.html").read_bytes() == (finished / "report.html").read_bytes()
+
+
 def test_methods_are_those_asked_for_and_one_is_shown(recording: Path, finished: Path, tmp_path: Path) -> None:
     methods = ["--method", "paper", "--method", "ours-ig", "--show", "ours-ig"]
     result = run(*arguments(recording, tmp_path / "study", *methods))
