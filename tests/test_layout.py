@@ -2,6 +2,7 @@
 
 import ast
 import doctest
+import functools
 import inspect
 import re
 import shutil
@@ -60,20 +61,23 @@ def room_of(module: str) -> str:
 def faces(package: Path) -> dict[str, str]:
     """The module that each public name of the package is from, by its stub: {'LatentFeatures': 'encoders'}."""
     stub = package / "__init__.pyi"
-    tree = ast.parse(stub.read_text(encoding="utf-8")) if stub.exists() else ast.Module([], [])
-    return {
-        alias.name: node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
-    }
+    nodes = import_statements(stub.read_text(encoding="utf-8")) if stub.exists() else ()
+    return {alias.name: node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+
+
+@functools.cache
+def import_statements(source: str) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    return tuple(node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom))
 
 
 def imports(source: str, path: Path, package: Path) -> Iterator[str]:
     """Dotted names within the package that code imports, wherever in it; a public name by where it is from."""
     own = ["captum_shared", *path.relative_to(package).parent.parts]
     public = faces(package)
-    for node in ast.walk(ast.parse(source)):
+    for node in import_statements(source):
         if isinstance(node, ast.Import):
             found = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        else:
             above = own[: len(own) - node.level + 1] if node.level else []
             name = ".".join([*above, *([node.module] if node.module else [])])
             inside = package.joinpath(*name.split(".")[1:])
@@ -84,8 +88,6 @@ def imports(source: str, path: Path, package: Path) -> Iterator[str]:
                 else name
                 for alias in node.names
             ]
-        else:
-            continue
         for name in found:
             if name.split(".")[0] == "captum_shared":
                 yield name.removeprefix("captum_shared").removeprefix(".")
@@ -95,6 +97,7 @@ def _is_module(path: Path) -> bool:
     return (path.is_dir() and (path / "__init__.py").exists()) or path.with_suffix(".py").is_file()
 
 
+@functools.cache
 def doctests(source: str) -> str:
     """The code of all examples in the docstrings of a file."""
     parser = doctest.DocTestParser()

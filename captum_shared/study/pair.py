@@ -102,7 +102,8 @@ def pair_evidence(
     Example:
         >>> from captum_shared.encoders import encoder_by_name
         >>> from captum_shared.neurons import LinearReadout
-        >>> similarity = NeuronSimilarity(encoder_by_name("embedded", "features"), LinearReadout.uniform(128, 0.1))
+        >>> readout = LinearReadout.uniform(128, [0.1] * 128)
+        >>> similarity = NeuronSimilarity(encoder_by_name("embedded", "features"), readout)
         >>> pair = torch.rand(1, 3, 112, 112), torch.rand(1, 3, 112, 112)
         >>> pair_evidence(similarity, pair, 0).correspondence.shape
         (14, 14, 14, 14)

@@ -80,7 +80,7 @@ CASES = {  # what is typed, and words of the answer: what was given, and what to
     "an empty source": (f"features empty {FEATURES}", "below empty", "check the folder"),
     "rows of a folder": (f"features w/images {FEATURES} --by-row", "by_row", "leave them out"),
     "a precision": (f"features w/images {FEATURES} --dtype float8", "'float8'", "'float32'"),
-    "no report": ("report empty", "got empty", "give what one of these commands wrote"),
+    "no report": ("report empty", "got empty", "give what one of these commands has finished"),
     "settings that are there": ("init made", "study.toml", "choose another, or give --force"),
     "settings of no images": ("init new --images empty", "below empty", "check the folder"),
     "no pairs": ("benchmark parts --output new --pairs 0", "'0'", "greater than or equal to 1"),
