@@ -11,7 +11,7 @@ from jaxtyping import Float, Shaped, UInt8
 from numpy import ndarray
 from torch.nn import functional
 
-LONGEST: Final = 112
+LONGEST: Final = 96
 """Rows or columns that a map on a page has at most."""
 
 
