@@ -248,6 +248,6 @@ def test_a_few_pixels_are_enough_to_cover_a_part(seed: int) -> None:
     layer_map = torch.zeros(1, 1, 5, 5)
     layer_map[..., 1:3, 2:4] = 1.0
     found = refined(layer_map, image[None], (counts * away)[None])[0, 0]
-    assert average_precision_score(inside.flatten(), found.flatten()) > 0.95
-    assert float(found[inside].sum() / found.sum()) > 0.85
-    assert float(found[inside].median() / found[inside].max()) > 0.05  # not dots
+    assert average_precision_score(inside.flatten(), found.flatten()) > 0.99
+    assert float(found[inside].sum() / found.sum()) > 0.99
+    assert float(found[inside].median() / found[inside].max()) > 0.02  # of dots 0; of 300 seeds at least 0.046
