@@ -163,7 +163,8 @@ def _draw_means(axes: Axes, groups: dict[str, Sequence[NeuronResult]], judgement
         ):
             mean, error, n_known = _mean(neurons, name)
             if n_known:
-                axes.errorbar(column + shift, mean, error, fmt=style, color=colour, markersize=3, linewidth=1)
+                bar = None if np.isnan(error) else error
+                axes.errorbar(column + shift, mean, bar, fmt=style, color=colour, markersize=3, linewidth=1)
     _draw_interval(axes, judgement)
     labels = [f"{shortened(name, 12)} ({len(neurons)})" for name, neurons in groups.items()]
     axes.set_xticks(range(len(groups)), labels, rotation=90, fontsize=FONT)
