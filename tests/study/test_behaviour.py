@@ -120,7 +120,8 @@ def test_too_few_or_constant_ones_are_not_told() -> None:
     assert told == ("predicted response, few: too few images with times.csv to tell (7, of 8 or more)",)
     likely, unlikely = (dataclasses.replace(few, p_all=p) for p in (0.0304, 0.0004))
     assert (likely.told_p, unlikely.told_p) == ("p = 0.030", "p < 0.001")
-    assert Relation.read(json.loads(json.dumps(vars(few)).replace("NaN", "null"))) == few
+    again = Relation.read(json.loads(json.dumps(vars(few)).replace("NaN", "null")))
+    assert repr(again) == repr(few)  # NaN equals no NaN
 
 
 @pytest.fixture(scope="module")
