@@ -126,7 +126,8 @@ def test_a_pair_is_centred_by_a_store(world: Path, tmp_path: Path, monkeypatch: 
     center = ("--center", world / "images")
     done(*explain, *center, "--output", "own.png")
     done(*explain, *center, "--features", "store", "--output", "stored.png")
-    own, other = (np.load(f"{name}.npz") for name in ("own", "stored"))
+    with np.load("own.npz") as first, np.load("stored.npz") as second:
+        own, other = dict(first), dict(second)
     assert float(own["similarity"]) == pytest.approx(float(other["similarity"]), abs=1e-6)
     maps = [each["recommended_image"].ravel() for each in (own, other)]  # how places scatter, the pair tells too
     assert np.corrcoef(maps)[0, 1] > 0.99
