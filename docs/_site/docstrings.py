@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import griffe
+from latex2mathml.converter import convert
 
 PACKAGE = Path(__file__).parents[2] / "captum_shared"
 ROLE = re.compile(r":(?:func|class|meth|attr|mod|data):`(?:[^`<]*<)?~?([\w.]+)>?`")
-MATHS = re.compile(r":math:(?=`)")
+EQUATION = re.compile(r"^( *)\.\. math:: ?(.*(?:\n(?:\1 +\S.*))*)", re.MULTILINE)
+SYMBOLS = re.compile(r":math:`([^`]+)`")
 
 
 def faces() -> dict[str, list[str]]:
@@ -30,7 +32,7 @@ def homes() -> dict[str, str]:
 
 
 class Docstrings(griffe.Extension):
-    """The heading 'Example:' is that of an example, and roles are links."""
+    """The heading 'Example:' is that of an example, roles are links, and equations MathML, which needs no script."""
 
     def __init__(self) -> None:
         self.homes = homes()
@@ -39,8 +41,14 @@ class Docstrings(griffe.Extension):
         """Rewrite the docstring of whatever was read."""
         if obj.docstring:
             text = re.sub(r"^( *)Example:$", r"\1Examples:", obj.docstring.value, flags=re.MULTILINE)
-            obj.docstring.value = ROLE.sub(self._link, MATHS.sub("", text))
+            text = SYMBOLS.sub(lambda maths: convert(maths[1]), EQUATION.sub(_equation, text))
+            obj.docstring.value = ROLE.sub(self._link, text)
 
     def _link(self, role: re.Match[str]) -> str:
         last = role[1].rpartition(".")[2]
         return f"[`{last}`][{self.homes[last]}.{last}]" if last in self.homes else f"`{last}`"
+
+
+def _equation(block: re.Match[str]) -> str:
+    """An equation on lines of its own, which Markdown leaves alone."""
+    return f"{block[1]}<div>{convert(' '.join(block[2].split()), display='block')}</div>\n"
