@@ -75,11 +75,11 @@ def test_the_null_intervals_are_shaded_where_they_belong(two_regions: StudyResul
 def test_means_leave_out_the_excluded_and_the_unknown(two_regions: StudyResult) -> None:
     figure = encoding_figure(two_regions)
     means = figure.axes[1]
-    bars = [(bar.lines[0].get_ydata()[0], bar.lines[2][0].get_segments()[0]) for bar in means.containers]
+    bars = [(bar.lines[0].get_ydata()[0], [one.get_segments()[0] for one in bar.lines[2]]) for bar in means.containers]
     heights = [height for height, _ in bars]
     np.testing.assert_allclose(heights, [0.32, 0.82, 0.315, 0.82, np.mean([0.3, 0.31, 0.32, 0.34]), 0.82])
     error = sem([0.3, 0.31, 0.32, 0.34])
-    np.testing.assert_allclose(bars[4][1][:, 1], [heights[4] - error, heights[4] + error])
+    np.testing.assert_allclose(bars[4][1][0][:, 1], [heights[4] - error, heights[4] + error])
     assert [label.get_text() for label in figure.axes[3].get_xticklabels()] == ["B (2)", "A (2)", "all (4)"]
     note = figure.get_supxlabel().replace("\N{NO-BREAK SPACE}", " ").replace("\n", " ")
     assert "(n = 4)" in note
