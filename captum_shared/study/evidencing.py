@@ -91,12 +91,9 @@ class Evidencing:
         image, reference = (_grid(activation) for activation in passed.activations)
         found = []
         for index, correspondence in enumerate(correspondences):
-            whole = correspondence.reshape(*image, *reference)
-            coarse = blocks(whole)
             significant = None if tested is None else tested[0][index]
             p_values = None if tested is None else tested[1][index]
-            maps = component_maps(whole, coarse)
-            found.append(PairEvidence(coarse.astype(np.float32), maps, significant, p_values))
+            found.append(evidence_of(correspondence.reshape(*image, *reference), significant, p_values))
         return found
 
     def _tested(
@@ -142,6 +139,26 @@ class Evidencing:
         known = np.flatnonzero(~np.isnan(responses) & ~np.isin(self._drawn, but))
         lower = np.sort(known[np.argsort(responses[known], kind="stable")][: len(known) // 2])
         return torch.from_numpy(lower[:N_NULLS])
+
+
+def evidence_of(
+    correspondence: Float64[ndarray, "row column row2 column2"],
+    significant: Bool[ndarray, "side height width"] | None,
+    p_values: tuple[float, float] | None,
+) -> PairEvidence:
+    """Put together the evidence of a pair.
+
+    Args:
+        correspondence: at the layer.
+        significant: the pixels that are more than chance; None if that was not tested.
+        p_values: of image and reference; None if that was not tested.
+
+    Returns:
+        It, in blocks of places, with the components.
+    """
+    coarse = blocks(correspondence)
+    maps = component_maps(correspondence, coarse)
+    return PairEvidence(coarse.astype(np.float32), maps, significant, p_values)
 
 
 def blocks(correspondence: Float[ndarray, "row column row2 column2"]) -> Float[ndarray, "row3 column3 row4 column4"]:

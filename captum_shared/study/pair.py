@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -18,7 +17,7 @@ from captum_shared.methods.explanation import Explanation, explain
 from captum_shared.methods.method import Method
 from captum_shared.methods.registry import DEFAULT_METHODS
 from captum_shared.study.evidence import PairEvidence
-from captum_shared.study.evidencing import blocks, component_maps
+from captum_shared.study.evidencing import evidence_of
 
 _BATCH = 16
 
@@ -116,14 +115,12 @@ def pair_evidence(
         return None
     whole = compared(similarity, cuts, target)[0].double().cpu().numpy()
     grids = [(cut.shape[2], cut.shape[3]) for cut in cuts]
-    whole = whole.reshape(*grids[0], *grids[1])
-    coarse = blocks(whole)
     pixels, p_values = None, None
     if tested is not None:
         first, second = ((each.shape[2], each.shape[3]) for each in inputs)
         pixels = torch.cat(tested.of_pixels(first, second)).cpu().numpy()
         p_values = float(tested.p_values[0, 0]), float(tested.p_values[0, 1])
-    return PairEvidence(coarse.astype(np.float32), component_maps(whole, coarse), pixels, p_values)
+    return evidence_of(whole.reshape(*grids[0], *grids[1]), pixels, p_values)
 
 
 @torch.no_grad()
